@@ -1,0 +1,3 @@
+//! The program `argocd-cdevents`.
+
+fn main() {}
