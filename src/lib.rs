@@ -21,3 +21,6 @@ pub mod mapping;
 pub mod translate;
 
 pub mod outbox;
+
+pub mod observe;
+pub mod secret;
