@@ -13,6 +13,7 @@
 //! The type changes at every door, so no step can be skipped. The modules stand in travel order; each one's header
 //! says what it owns, what it trusts and what it promises. `docs/ARCHITECTURE.md` tells who may use whom.
 
+pub mod config;
 pub mod notification;
 
 pub mod argocd;
