@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn event(kind: &str, content: Value) -> Event {
+    fn event(kind: &str, content: &Value) -> Event {
         Event {
             kind: kind.to_owned(),
             id: "1".to_owned(),
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_version_gets_its_own_way_of_saying_it() {
-        let run = event("pipelinerun.started", json!({"pipelineName": "sync", "uri": "https://example.com/1"}));
+        let run = event("pipelinerun.started", &json!({"pipelineName": "sync", "uri": "https://example.com/1"}));
         let newest = run.assemble(SpecVersion::V0_5_1);
         assert_eq!(newest["context"]["specversion"], "0.5.1");
         assert_eq!(newest["context"]["type"], "dev.cdevents.pipelinerun.started.0.3.0");
@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn renamings_reach_nested_fields_and_values() {
         let suite =
-            event("testsuiterun.queued", json!({"environment": {"id": "e"}, "testSuite": {"id": "s", "uri": "u:1"}}));
+            event("testsuiterun.queued", &json!({"environment": {"id": "e"}, "testSuite": {"id": "s", "uri": "u:1"}}));
         assert_eq!(suite.assemble(SpecVersion::V0_4_1)["subject"]["content"]["testSuite"]["url"], "u:1");
-        let case = event("testcaserun.finished", json!({"environment": {"id": "e"}, "outcome": "success"}));
+        let case = event("testcaserun.finished", &json!({"environment": {"id": "e"}, "outcome": "success"}));
         assert_eq!(case.assemble(SpecVersion::V0_4_1)["subject"]["content"]["outcome"], "pass");
     }
 
@@ -211,7 +211,7 @@ mod tests {
             ("testsuiterun.finished", json!({"environment": {"id": "e"}, "outcome": "failure"})),
             ("dev.cdeventsx.mytool-resource.created.0.1.0", json!({"uri": 1, "url": [2]})),
         ] {
-            let event = event(kind, content);
+            let event = event(kind, &content);
             for spec in SpecVersion::ALL {
                 assert_eq!(Event::read(&event.assemble(spec), spec).as_ref(), Some(&event), "{kind} {spec}");
             }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn custom_types_pass_with_their_own_subject_type() {
-        let custom = event("dev.cdeventsx.mytool-resource.created.0.1.0", json!({"any": ["thing"]}));
+        let custom = event("dev.cdeventsx.mytool-resource.created.0.1.0", &json!({"any": ["thing"]}));
         for spec in SpecVersion::ALL {
             let document = custom.assemble(spec);
             assert_eq!(document["context"]["type"], custom.kind);
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn an_event_that_a_version_does_not_know_is_invalid_in_it() {
         let errors =
-            validate_as(&event("service.exploded", json!({})).assemble(SpecVersion::NEWEST), SpecVersion::NEWEST)
+            validate_as(&event("service.exploded", &json!({})).assemble(SpecVersion::NEWEST), SpecVersion::NEWEST)
                 .errors;
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(errors[0].path, "/context/type");

@@ -1,0 +1,6 @@
+//! What the program says of CDEvents, against the official schemas, other readers and documents of our own.
+
+mod mutants;
+mod official;
+mod own;
+mod spec;

@@ -1,0 +1,5 @@
+//! Journeys through the program, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
+
+mod cdevents;
+mod shared;
