@@ -5,6 +5,7 @@
 //! official JSON Schemas, with formats asserted, agree on every document.
 
 mod assemble;
+pub mod cloudevents;
 mod format;
 mod validate;
 pub mod vocabulary;

@@ -1,5 +1,6 @@
 //! What is likely wrong though the official schemas let it pass.
 
+use super::super::cloudevents;
 use super::super::vocabulary::{self, EventKind, Hint, Object, Shape};
 use super::shape::Path;
 use serde::Serialize;
@@ -128,7 +129,7 @@ fn spec_version(document: &Value, kind: &EventKind, found: &mut Vec<Warning>) {
 fn headers(document: &Value, found: &mut Vec<Warning>) {
     for path in ["/context/id", "/context/source", "/subject/id"] {
         let text = document.pointer(path).and_then(Value::as_str);
-        if text.is_some_and(|t| t.bytes().any(|b| !matches!(b, b'!'..=b'~') || matches!(b, b'"' | b'%'))) {
+        if text.is_some_and(|t| !t.bytes().all(cloudevents::is_plain)) {
             found.push(Warning {
                 kind: WarningKind::Header,
                 path: path.to_owned(),
