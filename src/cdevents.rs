@@ -6,10 +6,14 @@
 
 mod assemble;
 pub mod cloudevents;
+mod custom;
 mod format;
+mod lines;
 mod validate;
 pub mod vocabulary;
 
+pub use custom::{BadSchema, CustomSchemas};
+pub use lines::{Judge, Verdict, documents};
 pub use validate::{Fault, Report, Warning, WarningKind, detect, faults, links_to_nothing, validate, validate_as};
 
 use serde_json::{Map, Value};
