@@ -12,12 +12,9 @@ use std::io::{self, BufRead};
 /// How documents are judged, and the ids that were seen so far.
 #[derive(Debug, Default)]
 pub struct Judge {
-    /// The version to judge by; absent: what each document says of itself.
-    pub spec: Option<SpecVersion>,
-    /// Warnings that make a document invalid.
-    pub deny: Vec<WarningKind>,
-    /// Users' schemas of custom events.
-    pub schemas: CustomSchemas,
+    spec: Option<SpecVersion>,
+    deny: Vec<WarningKind>,
+    schemas: CustomSchemas,
     seen: HashSet<String>,
 }
 
@@ -26,7 +23,7 @@ pub struct Judge {
 pub struct Verdict {
     /// The line it begins in, from 1.
     pub line: usize,
-    /// Whether it's valid, and free of warnings that are denied.
+    /// Whether it's free of errors.
     pub valid: bool,
     /// `context.type`, if there is one.
     #[serde(rename = "type")]
@@ -34,7 +31,7 @@ pub struct Verdict {
     /// The version that it was judged by; absent when it's no JSON.
     #[serde(rename = "specVersion", skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub spec: Option<SpecVersion>,
-    /// What makes it invalid.
+    /// What makes it invalid, warnings that are denied among it.
     pub errors: Vec<Fault>,
     /// What is likely wrong.
     pub warnings: Vec<Warning>,
@@ -45,6 +42,13 @@ fn as_text<S: serde::Serializer>(spec: &Option<SpecVersion>, serializer: S) -> R
 }
 
 impl Judge {
+    /// One that judges by `spec`, or by what each document says of itself; that takes warnings of the kinds in `deny`
+    /// for errors; and that holds documents against the users' `schemas` as well.
+    #[must_use]
+    pub fn new(spec: Option<SpecVersion>, deny: Vec<WarningKind>, schemas: CustomSchemas) -> Self {
+        Self { spec, deny, schemas, seen: HashSet::new() }
+    }
+
     /// Judges what [`documents`] found in a line. Links may point to documents that this judge saw before.
     pub fn judge(&mut self, line: usize, document: &Result<Value, serde_json::Error>) -> Verdict {
         let document = match document {
@@ -58,8 +62,9 @@ impl Judge {
             self.seen.insert(id.to_owned());
         }
         warnings.extend(links_to_nothing(document, |id| self.seen.contains(id)));
-        let valid = errors.is_empty() && !warnings.iter().any(|w| self.deny.contains(&w.kind));
-        Verdict { line, valid, type_name, spec: Some(spec), errors, warnings }
+        let denied = warnings.extract_if(.., |w| self.deny.contains(&w.kind));
+        errors.extend(denied.map(|w| Fault { path: w.path, message: w.message }));
+        Verdict { line, valid: errors.is_empty(), type_name, spec: Some(spec), errors, warnings }
     }
 }
 
@@ -243,7 +248,9 @@ mod tests {
         assert!(alone.valid);
         assert_eq!(alone.warnings[0].path, "/context/links/0/from/contextId");
         let mut strict = Judge { deny: vec![WarningKind::Link], ..Judge::default() };
-        assert!(!verdicts(&mut strict, &second.to_string())[0].valid);
+        let refused = &verdicts(&mut strict, &second.to_string())[0];
+        assert!(!refused.valid && refused.warnings.is_empty());
+        assert_eq!(refused.errors[0].path, "/context/links/0/from/contextId");
     }
 
     #[test]

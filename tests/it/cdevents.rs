@@ -3,4 +3,6 @@
 mod mutants;
 mod official;
 mod own;
+mod reference;
+mod second_reader;
 mod spec;
