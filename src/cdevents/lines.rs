@@ -86,7 +86,7 @@ fn reason(error: &serde_json::Error) -> String {
 }
 
 /// The JSON documents of `input`, each with the line it begins in: one a line, or one over several lines, as people and
-/// tools write them. One that is broken ends where its brackets close, or where a line begins with `{` again.
+/// tools write them. One that is broken ends where its brackets close, or before a line that looks like another.
 pub fn documents<R: BufRead>(input: R) -> impl Iterator<Item = io::Result<(usize, Result<Value, serde_json::Error>)>> {
     let mut lines = Lines { input, ahead: None, at: 0 };
     std::iter::from_fn(move || lines.document().transpose())
@@ -108,7 +108,7 @@ impl<R: BufRead> Lines<R> {
         brackets.read(&text);
         while brackets.open > 0 {
             match self.next()? {
-                Some(line) if line.first() == Some(&b'{') => {
+                Some(line) if !goes_on(&line) => {
                     self.ahead = Some(line);
                     self.at -= 1;
                     break;
@@ -145,6 +145,11 @@ impl<R: BufRead> Lines<R> {
         self.at += usize::from(!line.is_empty());
         Ok(Some(line).filter(|l| !l.is_empty()))
     }
+}
+
+/// Whether a line can be the next of a document over several lines: it's indented, or a member or an end stands there.
+fn goes_on(line: &[u8]) -> bool {
+    line.first().is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b'}' | b']' | b','))
 }
 
 /// How many brackets are open, strings aside. No string of JSON goes on in the next line.
@@ -211,7 +216,7 @@ mod tests {
         let cut = pretty.lines().take(5).collect::<Vec<_>>().join("\n");
         let slip = pretty.replace("\"id\": \"1\",", "\"id\": \"1\"");
         let input = format!(
-            "\u{feff}{pretty}\r\n{}\n{{\"a\": [\n{}\n{cut}\n{slip}\nnonsense\n{}\n{pretty}",
+            "\u{feff}{pretty}\r\n{}\n{{\"a\": [\n{}\n{cut}\n{slip}\nnonsense\n{}\n{pretty}\n{{\"a\":\n7\n",
             event("2"),
             event("3"),
             event("4")
@@ -229,6 +234,8 @@ mod tests {
             (2 * h + 9, false),
             (2 * h + 10, true),
             (2 * h + 11, true),
+            (3 * h + 11, false),
+            (3 * h + 12, false),
         ];
         assert_eq!(found, wanted);
         let message = |n: usize| lines[n].errors[0].message.as_str();

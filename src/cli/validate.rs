@@ -117,3 +117,24 @@ fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
     // Opening a directory succeeds; reading it then says so.
     Ok(Box::new(BufReader::new(File::open(file)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denied_warnings_are_named_one_by_one_or_all_at_once() {
+        assert_eq!("all".parse::<Denied>().unwrap().0, WarningKind::ALL);
+        assert_eq!("purl,link".parse::<Denied>().unwrap().0, [WarningKind::Purl, WarningKind::Link]);
+        let refused = "purl,typo".parse::<Denied>().unwrap_err();
+        assert!(refused.contains("`typo`") && refused.contains("chain-id"), "{refused}");
+        assert!("".parse::<Denied>().is_err());
+    }
+
+    #[test]
+    fn a_schema_is_given_with_its_type() {
+        let TypeAndFile(type_name, file) = "dev.cdeventsx.a-b.c.0.1.0=dir/a=b.json".parse().unwrap();
+        assert_eq!((type_name.as_str(), file.as_path()), ("dev.cdeventsx.a-b.c.0.1.0", Path::new("dir/a=b.json")));
+        assert!("file.json".parse::<TypeAndFile>().is_err());
+    }
+}

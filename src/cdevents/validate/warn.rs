@@ -126,7 +126,8 @@ fn plainly_a_purl(text: &str) -> bool {
         "github" | "bitbucket" => segments == 2,
         _ => false,
     };
-    let plain_name = name.split('/').all(|segment| !matches!(segment, "" | "." | "..") && is_encoded(segment));
+    let plain_name = !name.contains('%')
+        && name.split('/').all(|segment| !matches!(segment, "" | "." | "..") && is_encoded(segment));
     let plain_version = version.is_none_or(|v| !v.is_empty() && is_encoded(v));
     let plain_pair = |(key, value): (&str, &str)| {
         let plain_key = key.starts_with(|c: char| c.is_ascii_lowercase());
