@@ -9,7 +9,7 @@ pub mod cloudevents;
 mod custom;
 mod format;
 mod lines;
-mod validate;
+pub(crate) mod validate;
 pub mod vocabulary;
 
 pub use custom::{BadSchema, CustomSchemas};
@@ -25,11 +25,13 @@ use uuid::Uuid;
 const EVENT_IDS: Uuid = Uuid::from_u128(0x8f0c_1f0a_6b1e_4a57_9d2c_c3de_7e47_51d5);
 
 /// A version of the CDEvents specification that the vocabulary knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SpecVersion {
     /// 0.4.1
+    #[serde(rename = "0.4.1")]
     V0_4_1,
     /// 0.5.1
+    #[serde(rename = "0.5.1")]
     V0_5_1,
 }
 

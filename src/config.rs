@@ -12,6 +12,7 @@ pub mod units;
 pub mod written;
 
 use crate::cdevents::{SpecVersion, UnknownSpecVersion};
+use crate::mapping::MappingRef;
 use crate::secret::{Secret, SecretError};
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -100,8 +101,21 @@ pub struct Sink {
     pub order: written::Order,
 }
 
+impl Settings {
+    /// The mappings as their room wants them.
+    #[must_use]
+    pub fn mapping_refs(&self) -> Vec<MappingRef> {
+        let refs = self.mappings.iter().cloned().map(|written| match written {
+            MappingWritten::Builtin { builtin: name, with } => MappingRef::Builtin { name, with },
+            MappingWritten::Path { path, with } => MappingRef::Path { path, with },
+        });
+        refs.collect()
+    }
+}
+
 /// Where a sink's events go.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a few, made once")]
 pub enum Target {
     /// A line of JSON on standard output.
     Stdout,

@@ -15,13 +15,22 @@
 
 pub mod config;
 pub mod notification;
+pub mod receive;
 
 pub mod argocd;
 pub mod cdevents;
 pub mod mapping;
 pub mod translate;
 
+pub mod route;
+
 pub mod outbox;
 
+pub mod deliver;
+
+pub mod cases;
+pub mod cli;
 pub mod observe;
+pub mod replay;
 pub mod secret;
+pub mod serve;

@@ -1,3 +1,11 @@
-//! The program `argocd-cdevents`.
+//! The program `argocd-cdevents`; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    argocd_cdevents::cli::run()
+}

@@ -5,11 +5,11 @@
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The request that a notification came in, as rules see it under `request`. Secrets were removed before.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// Path of the request, without the query.
@@ -25,7 +25,7 @@ pub struct Request {
 }
 
 /// A configured source, as rules see it under `request.source`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Source {
     /// Its name in the configuration.
     pub name: String,

@@ -1,12 +1,228 @@
 //! What is on disk: queued deliveries, held events, dead letters, memory, seen ids.
 //!
-//! One writer commits in groups; readers are short.
+//! # Design
+//!
+//! One `SQLite` database (WAL, `synchronous=FULL`) and one writer thread. Everything that changes it is a command to the writer,
+//! which takes all commands that wait, carries them out in one transaction, commits, and only then answers them: a group commit,
+//! whose size follows the load and the device. Readers are short and see what is committed.
+//!
+//! Invariants, each kept by the transaction that would break it:
+//!
+//! 1. An event's id is in `said` exactly when the event was queued for its sinks, or had none.
+//! 2. A row in `deliveries` has its event in `events`; an event without deliveries is deleted with its last one, or kept as long as
+//!    the settings say.
+//! 3. A held event is in `held` and not in `said`. Its release is one transaction: `said`, `events`, `deliveries`, memory, and out of `held`.
+//! 4. Memory is that of the last notification of its owner that was committed, and of what was released since.
+//!
+//! Crash points: before a commit nothing happened, and nobody was told that it had. After it, before the answer: the sender tries
+//! again and the ids are known. After a sink took an event, before that was settled: it's sent again with the same id. There are no
+//! others, because nothing is acknowledged that isn't committed.
+//!
+//! A commit that fails because the disk is full answers [`OutboxError::Full`], frees the ballast so that deliveries can settle, and goes
+//! on. One that fails otherwise can't be trusted to be undone (a failed `fsync` may have dropped the pages): the store is
+//! [failed](Outbox::failed), answers nothing but errors, and the process ends.
+//!
+//! From commit to sink, events go through a bounded window in memory; what doesn't fit is read from disk later.
+
+mod admin;
+mod ballast;
+mod codec;
+mod command;
+mod read;
+mod schema;
+mod window;
+mod write;
+mod writer;
+
+pub use admin::{DeadLetter, DeadLetterKind, Waiting};
+pub use command::{Settled, Settlement};
+pub use window::Window;
 
 use crate::cdevents::SpecVersion;
-use crate::translate::Owner;
+use crate::observe::Observe;
+use crate::translate::{Owner, Past};
+use command::Command;
 use jiff::Timestamp;
+use read::Readers;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// How the store is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct OutboxOptions {
+    /// Bytes that it may reach; from 80 % on, commits of notifications are refused.
+    pub quota: u64,
+    /// How long ids of said events are known.
+    pub seen_for: Duration,
+    /// How long events that every sink has taken are kept.
+    pub delivered_for: Duration,
+}
+
+/// The store; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Outbox(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    directory: PathBuf,
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+    readers: Readers,
+    windows: window::Windows,
+    failed: watch::Receiver<bool>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// Kept open as long as the store is: the lock goes with it.
+    _lock: std::fs::File,
+}
+
+/// What came of a commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events that were queued now; those that were said before don't count.
+    pub events: usize,
+    /// Events that are held.
+    pub held: usize,
+    /// Under which id the notification is kept.
+    pub dead_letter: Option<String>,
+}
+
+/// Why the store can't do something.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OutboxError {
+    /// Another process has it open.
+    #[error("the store in {} is in use by another process: stop that, or choose another directory with `--data`", .0.display())]
+    InUse(PathBuf),
+    /// It can't be opened.
+    #[error("the store in {} can't be opened ({reason}): check the directory's rights and its disk", directory.display())]
+    Open {
+        /// Its directory.
+        directory: PathBuf,
+        /// What the system or the database says.
+        reason: String,
+    },
+    /// It was written by a newer version.
+    #[error("the store has version {found}, and this program knows up to {known}: run the newer program")]
+    Newer {
+        /// Its version.
+        found: i64,
+        /// What this program knows.
+        known: i64,
+    },
+    /// Its quota or its disk is full; deliveries go on.
+    #[error("the store is full: it takes notifications again when deliveries or more room have emptied it")]
+    Full,
+    /// A commit failed in a way that can't be undone.
+    #[error("the store failed ({0}): the process must be restarted")]
+    Failed(String),
+    /// There is no such thing in it.
+    #[error("there is no dead letter `{0}`: see `dead-letters list`")]
+    NoSuchDeadLetter(String),
+    /// It was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Outbox {
+    /// Opens the store in `directory`, which is made if it isn't there.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxError`] when it's in use, can't be opened, or is of a newer version.
+    pub fn open(directory: &Path, options: OutboxOptions, observe: Observe) -> Result<Self, OutboxError> {
+        let opened = schema::open(directory, options.quota)?;
+        let windows = window::Windows::default();
+        let (commands, received) = mpsc::channel();
+        let (tell_failed, failed) = watch::channel(false);
+        let writer = writer::Writer::new(opened.connection, directory, options, windows.clone(), tell_failed, observe);
+        let failure =
+            |reason: std::io::Error| OutboxError::Open { directory: directory.to_owned(), reason: reason.to_string() };
+        let thread =
+            std::thread::Builder::new().name("outbox".into()).spawn(move || writer.run(&received)).map_err(failure)?;
+        Ok(Self(Arc::new(Inner {
+            directory: directory.to_owned(),
+            commands: Mutex::new(Some(commands)),
+            readers: Readers::open(&opened.path)?,
+            windows,
+            failed,
+            writer: Mutex::new(Some(thread)),
+            _lock: opened.lock,
+        })))
+    }
+
+    /// The directory that it lies in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// Commits what one notification leads to; returns when it's synced.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboxError::Full`], [`OutboxError::Failed`], [`OutboxError::Closed`]; nothing of it is committed then.
+    pub async fn commit(&self, accepted: Accepted) -> Result<Receipt, OutboxError> {
+        self.ask(|reply| Command::Commit { accepted: Box::new(accepted), reply }).await
+    }
+
+    /// Settles attempts. Returns when they're handed to the writer, not when they're synced: what is lost in a crash is sent
+    /// again.
+    pub fn settle(&self, settlement: Settlement) {
+        self.send(Command::Settle(settlement));
+    }
+
+    /// The events that wait for a sink, oldest first, as they come in.
+    #[must_use]
+    pub fn window(&self, sink: &str) -> Window {
+        self.0.windows.open(sink, self.clone())
+    }
+
+    /// Resolves when the store can't be trusted any more.
+    pub async fn failed(&self) {
+        let mut failed = self.0.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Carries out what was asked for, and closes the database.
+    pub async fn close(&self) {
+        let lock = |mutex: &Mutex<Option<_>>| mutex.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.0.commands.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = lock(&self.0.writer) {
+            drop(tokio::task::spawn_blocking(move || thread.join()).await);
+        }
+    }
+
+    fn send(&self, command: Command) {
+        let commands = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(commands) = commands.as_ref() {
+            // The writer outlives every sender but a failed store, where nothing is to be done any more.
+            drop(commands.send(command));
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, OutboxError>>) -> Command,
+    ) -> Result<T, OutboxError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply));
+        answer.await.unwrap_or(Err(OutboxError::Closed))
+    }
+}
+
+impl Past for Outbox {
+    fn memory(&self, owner: &Owner) -> Map<String, Value> {
+        self.0.readers.memory(owner)
+    }
+
+    fn said(&self, event_id: &str) -> bool {
+        self.0.readers.said(event_id)
+    }
+}
 
 /// What one notification leads to, routed and ready to be committed in one transaction.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +247,7 @@ pub struct RoutedChange {
 }
 
 /// An event as it lies in the store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outgoing {
     /// `context.id`.
     pub id: String,
@@ -48,7 +264,7 @@ pub struct Outgoing {
 }
 
 /// How long an event waits, and what its release remembers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HeldUntil {
     /// Name by which it can be dropped.
     pub name: String,
@@ -74,3 +290,27 @@ pub struct RawDeadLetter {
     /// When it was received.
     pub received_at: Timestamp,
 }
+
+/// A delivery that waits for its sink.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// Its place in the order of events.
+    pub seq: i64,
+    /// The store's id of the event.
+    pub id: String,
+    /// `service.deployed`
+    pub kind: String,
+    /// Events of one key are delivered in order.
+    pub key: Arc<str>,
+    /// The document in the sink's spec version.
+    pub document: Arc<str>,
+    /// When it was accepted.
+    pub since: Timestamp,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// Not to be tried before.
+    pub next: Timestamp,
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! what the schemas let pass and yet is likely wrong are warnings, which never change validity. Messages never quote the
 //! document's values but for types and enumerations, so that no secret in a URL gets out through them.
 
-mod nearest;
+pub(crate) mod nearest;
 mod shape;
 mod warn;
 

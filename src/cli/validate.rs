@@ -87,7 +87,7 @@ pub(super) fn run(args: &Validate) -> Result<ExitCode, Failed> {
         let failed = |error: io::Error| Failed::message(format!("{}: {error}", file.display()));
         for found in documents(open(file).map_err(failed)?) {
             let (line, document) = found.map_err(failed)?;
-            counted.print(Line { file: named, verdict: judge.judge(line, &document) })?;
+            counted.print(&Line { file: named, verdict: judge.judge(line, &document) })?;
         }
     }
     if counted.all == 0 {
@@ -103,7 +103,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn print(&mut self, line: Line<'_>) -> Result<(), Failed> {
+    fn print(&mut self, line: &Line<'_>) -> Result<(), Failed> {
         self.all += 1;
         self.invalid += usize::from(!line.verdict.valid);
         print(&(serde_json::to_string(&line)? + "\n"))

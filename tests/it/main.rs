@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod cdevents;
+mod dependencies;
+mod door;
 mod fuzz;
 mod shared;
+mod support;

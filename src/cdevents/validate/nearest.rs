@@ -1,7 +1,7 @@
 //! The name that someone may have meant.
 
 /// The candidate nearest to `written`, if one is near enough to be a slip: case aside, a third of its letters at most.
-pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
     let scored = candidates.map(|c| (distance(&lower, &c.to_lowercase()), c));
     let (far, name) = scored.min_by_key(|(far, _)| *far)?;

@@ -1,0 +1,358 @@
+//! Values: Handlebars, one template per string, so that no value can break the JSON around it.
+//!
+//! What is absent comes out empty. Plain paths (`{{argo.app.name}}`), alone or within text, are looked up directly; anything else
+//! goes through the Handlebars library. Output is bounded, and nothing can include itself.
+
+use handlebars::template::{Parameter, Template as Parsed, TemplateElement};
+use handlebars::{Context, Handlebars, HelperDef, Path, handlebars_helper};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// Most bytes that one template gives.
+pub const MOST: usize = 1 << 20;
+/// Deepest nesting of blocks that repeat.
+const LOOPS: usize = 2;
+
+/// A compiled template.
+#[derive(Debug)]
+pub(crate) enum Template {
+    /// Text and plain paths.
+    Plain(Vec<Part>),
+    /// A name in the library's registry.
+    Named(String),
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Part {
+    Text(String),
+    Path(Vec<String>),
+}
+
+/// Why a text isn't a template, or what in it isn't known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotTemplate {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) message: String,
+    pub(super) remedy: String,
+}
+
+/// The templates of one mapping, its partials and helpers.
+#[derive(Debug)]
+pub(crate) struct Library {
+    registry: Handlebars<'static>,
+    partials: Vec<String>,
+    count: usize,
+}
+
+/// Helpers beside the library's own (`if`, `unless`, `each`, `with`, `lookup`, `eq`, …): name and what it gives.
+pub const HELPERS: [(&str, &str); 6] = [
+    ("default a b", "`a`, or `b` where `a` is empty"),
+    ("lower text", "in lower case"),
+    ("upper text", "in upper case"),
+    ("trunc text n", "its first n characters"),
+    ("replace text from to", "with every `from` replaced"),
+    ("json value", "as JSON"),
+];
+
+const BUILT_IN: [&str; 16] =
+    ["if", "unless", "each", "with", "lookup", "raw", "log", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not"];
+
+handlebars_helper!(default: |a: Json, b: Json| if matches!(a, Value::Null) || a == "" { b.clone() } else { a.clone() });
+handlebars_helper!(lower: |text: Json| as_text(text).to_lowercase());
+handlebars_helper!(upper: |text: Json| as_text(text).to_uppercase());
+handlebars_helper!(trunc: |text: Json, n: u64| as_text(text).chars().take(usize::try_from(n).unwrap_or(usize::MAX)).collect::<String>());
+handlebars_helper!(replace: |text: Json, from: str, to: str| as_text(text).replace(from, to));
+handlebars_helper!(json: |value: Json| value.to_string());
+
+impl Library {
+    /// A library of partials: name → text.
+    pub(super) fn new(partials: &BTreeMap<String, String>) -> Result<Self, Vec<(String, NotTemplate)>> {
+        let mut registry = Handlebars::new();
+        registry.register_escape_fn(handlebars::no_escape);
+        let helpers: [(&str, Box<dyn HelperDef + Send + Sync>); 6] = [
+            ("default", Box::new(default)),
+            ("lower", Box::new(lower)),
+            ("upper", Box::new(upper)),
+            ("trunc", Box::new(trunc)),
+            ("replace", Box::new(replace)),
+            ("json", Box::new(json)),
+        ];
+        for (name, helper) in helpers {
+            registry.register_helper(name, helper);
+        }
+        let mut faults = Vec::new();
+        for (name, text) in partials {
+            if let Err(error) = registry.register_template_string(name, text) {
+                faults.push((name.clone(), not_template(&error)));
+            }
+        }
+        let library = Self { registry, partials: partials.keys().cloned().collect(), count: 0 };
+        if faults.is_empty() { Ok(library) } else { Err(faults) }
+    }
+
+    /// Compiles a template, and says which paths it reads, those of its partials included.
+    pub(super) fn compile(&mut self, text: &str) -> Result<(Template, Vec<Vec<String>>), NotTemplate> {
+        if let Some(parts) = plain(text) {
+            let paths = parts.iter().filter_map(|part| match part {
+                Part::Path(path) => Some(path.clone()),
+                Part::Text(_) => None,
+            });
+            let paths = paths.collect();
+            return Ok((Template::Plain(parts), paths));
+        }
+        let parsed = Parsed::compile(text).map_err(|error| not_template(&error))?;
+        let mut walk = Walk { library: self, paths: Vec::new(), within: Vec::new(), loops: 0 };
+        walk.template(&parsed, true)?;
+        let paths = walk.paths;
+        self.count += 1;
+        // A space can't be in a partial's name.
+        let name = format!("template {}", self.count);
+        self.registry.register_template(&name, parsed);
+        Ok((Template::Named(name), paths))
+    }
+
+    /// The text that a template gives.
+    pub(super) fn render(&self, template: &Template, scope: &Context) -> Result<String, String> {
+        match template {
+            Template::Plain(parts) => plain_text(parts, scope.data()),
+            Template::Named(name) => {
+                let mut out = Bounded(Vec::new());
+                self.registry.render_with_context_to_write(name, scope, &mut out).map_err(|error| error.to_string())?;
+                String::from_utf8(out.0).map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST {
+            return Err(io::Error::other(format!("the template gives more than {MOST} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The parts of a text in which nothing but plain paths stands between braces.
+fn plain(text: &str) -> Option<Vec<Part>> {
+    // Handlebars has an escape and white space control of its own.
+    if text.contains('\\') || text.contains('~') {
+        return None;
+    }
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find("{{") {
+        if open > 0 {
+            parts.push(Part::Text(rest[..open].to_owned()));
+        }
+        let inner = &rest[open + 2..];
+        let close = inner.find("}}")?;
+        let path: Vec<String> = inner[..close].trim().split('.').map(str::to_owned).collect();
+        let name = |name: &String| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        let helper = path.len() == 1 && is_helper(&path[0]);
+        if !path.iter().all(name) || path[0] == "this" || helper || inner[close..].starts_with("}}}") {
+            return None;
+        }
+        parts.push(Part::Path(path));
+        rest = &inner[close + 2..];
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.to_owned()));
+    }
+    Some(parts)
+}
+
+fn is_helper(name: &str) -> bool {
+    BUILT_IN.contains(&name)
+        || ["len"].contains(&name)
+        || HELPERS.iter().any(|(usage, _)| usage.split(' ').next() == Some(name))
+}
+
+fn plain_text(parts: &[Part], scope: &Value) -> Result<String, String> {
+    let mut out = String::new();
+    for part in parts {
+        match part {
+            Part::Text(text) => out.push_str(text),
+            Part::Path(path) => {
+                let found = path.iter().try_fold(scope, |value, name| value.get(name));
+                found.into_iter().for_each(|value| push(&mut out, value));
+            }
+        }
+        if out.len() > MOST {
+            return Err(format!("the template gives more than {MOST} bytes"));
+        }
+    }
+    Ok(out)
+}
+
+/// As Handlebars writes a value: text as it is, nothing for null, lists in brackets, objects by their name.
+fn push(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::String(text) => out.push_str(text),
+        Value::Bool(_) | Value::Number(_) => out.push_str(&value.to_string()),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                push(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(_) => out.push_str("[object]"),
+    }
+}
+
+fn as_text(value: &Value) -> String {
+    let mut out = String::new();
+    push(&mut out, value);
+    out
+}
+
+fn not_template(error: &handlebars::TemplateError) -> NotTemplate {
+    let (line, column) = error.pos().unwrap_or((1, 1));
+    NotTemplate {
+        line,
+        column,
+        message: format!("this isn't a Handlebars template: {}", error.reason()),
+        remedy: "write {{path.to.value}}, {{#if …}}…{{/if}} or {{> partial}}".to_owned(),
+    }
+}
+
+/// Walks a parsed template: unknown helpers and partials only fail when they're rendered otherwise.
+struct Walk<'l> {
+    library: &'l Library,
+    paths: Vec<Vec<String>>,
+    within: Vec<String>,
+    loops: usize,
+}
+
+impl Walk<'_> {
+    fn template(&mut self, template: &Parsed, rooted: bool) -> Result<(), NotTemplate> {
+        for (element, place) in template.elements.iter().zip(&template.mapping) {
+            self.element(element, rooted).map_err(|mut fault| {
+                if self.within.is_empty() {
+                    (fault.line, fault.column) = (place.0, place.1);
+                }
+                fault
+            })?;
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, element: &TemplateElement, rooted: bool) -> Result<(), NotTemplate> {
+        match element {
+            TemplateElement::RawString(_) | TemplateElement::Comment(_) => Ok(()),
+            TemplateElement::Expression(expression) | TemplateElement::HtmlExpression(expression) => {
+                if !expression.params.is_empty() || !expression.hash.is_empty() {
+                    self.helper(&expression.name)?;
+                    return self.parameters(expression.params.iter().chain(expression.hash.values()), rooted);
+                }
+                match expression.name.as_name() {
+                    Some(name) if is_helper(name) => Ok(()),
+                    Some(name) => {
+                        self.read(name, rooted);
+                        Ok(())
+                    }
+                    None => self.parameters(std::iter::once(&expression.name), rooted),
+                }
+            }
+            TemplateElement::HelperBlock(block) => {
+                self.helper(&block.name)?;
+                self.parameters(block.params.iter().chain(block.hash.values()), rooted)?;
+                let repeats = block.name.as_name() == Some("each");
+                let moves = repeats || block.name.as_name() == Some("with");
+                self.loops += usize::from(repeats);
+                if self.loops > LOOPS {
+                    return Err(fault(format!("{{{{#each}}}} may be nested {LOOPS} deep"), "take the inner loop out"));
+                }
+                for inner in block.template.iter().chain(&block.inverse) {
+                    self.template(inner, rooted && !moves)?;
+                }
+                self.loops -= usize::from(repeats);
+                Ok(())
+            }
+            TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
+                let Some(name) = partial.name.as_name().map(str::to_owned) else {
+                    return Err(fault("a partial's name can't be computed", "write {{> name}}"));
+                };
+                self.partial(&name, rooted && partial.params.is_empty())
+            }
+            _ => Err(fault("decorators aren't supported", "use a partial: {{> name}}")),
+        }
+    }
+
+    fn partial(&mut self, name: &str, rooted: bool) -> Result<(), NotTemplate> {
+        let Some(template) = self.library.registry.get_template(name) else {
+            let known = if self.library.partials.is_empty() {
+                "there are none".to_owned()
+            } else {
+                format!("known: {}", self.library.partials.join(", "))
+            };
+            return Err(fault(
+                format!("there is no partial `{name}`"),
+                &format!("put it into the templates directory as {name}.hbs; {known}"),
+            ));
+        };
+        if self.within.iter().any(|outer| outer == name) {
+            return Err(fault(format!("the partial `{name}` includes itself"), "that would never end"));
+        }
+        self.within.push(name.to_owned());
+        self.template(template, rooted)?;
+        self.within.pop();
+        Ok(())
+    }
+
+    fn helper(&self, name: &Parameter) -> Result<(), NotTemplate> {
+        match name.as_name() {
+            Some(name) if is_helper(name) => Ok(()),
+            Some(name) => {
+                let own: Vec<&str> = HELPERS.iter().filter_map(|(usage, _)| usage.split(' ').next()).collect();
+                Err(fault(
+                    format!("there is no helper `{name}`"),
+                    &format!("known: {}, {}", BUILT_IN.join(", "), own.join(", ")),
+                ))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn parameters<'p>(&mut self, all: impl Iterator<Item = &'p Parameter>, rooted: bool) -> Result<(), NotTemplate> {
+        for parameter in all {
+            match parameter {
+                Parameter::Path(Path::Relative((_, raw)) | Path::Local((_, _, raw))) => self.read(raw, rooted),
+                Parameter::Subexpression(inner) => self.element(&inner.element, rooted)?,
+                Parameter::Name(name) => self.read(name, rooted),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Within `each` and `with`, names are relative to what is looped over; `../` and `@index` are the library's.
+    fn read(&mut self, raw: &str, rooted: bool) {
+        let plain = raw.split(['/', '[']).next().unwrap_or_default();
+        let path: Vec<String> = plain.split('.').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        if rooted && !raw.starts_with(['@', '.']) && path.first().is_some_and(|root| root != "this") {
+            self.paths.push(path);
+        }
+    }
+}
+
+fn fault(message: impl Into<String>, remedy: &str) -> NotTemplate {
+    NotTemplate { line: 1, column: 1, message: message.into(), remedy: remedy.to_owned() }
+}
