@@ -34,6 +34,8 @@ fn replace(lines: &mut Vec<String>, line: usize, documents: &[Value]) -> bool {
             !line.trim().is_empty() && (indent < depth || (indent == depth && !item))
         })
         .unwrap_or(lines.len());
+    // Blank lines behind a block belong to what follows.
+    let end = (start + 1..=end).rev().find(|end| !lines[end - 1].trim().is_empty()).unwrap_or(start + 1);
     let block = render(depth, key, documents);
     lines.splice(start..end, block);
     true

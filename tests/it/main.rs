@@ -5,5 +5,7 @@ mod cdevents;
 mod dependencies;
 mod door;
 mod fuzz;
+mod interleavings;
+mod recordings;
 mod shared;
 mod support;
