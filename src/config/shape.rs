@@ -15,7 +15,7 @@ pub(super) fn schema() -> Value {
 pub(super) fn faults(value: &Value, text: &str) -> Vec<Fault> {
     let root = schema();
     let mut walk = Walk { root: &root, text, faults: Vec::new() };
-    walk.visit(value, &root, &mut Vec::new());
+    walk.visit(value, &alternatives(&root, &root), &mut Vec::new());
     walk.faults
 }
 
@@ -49,27 +49,27 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn visit(&mut self, value: &Value, shape: &'a Value, path: &mut Vec<String>) {
-        let shapes = alternatives(self.root, shape);
+    /// `shapes` are the alternatives of what may stand here.
+    fn visit(&mut self, value: &Value, shapes: &[&'a Value], path: &mut Vec<String>) {
         match value {
             Value::Object(map) => {
                 for (key, inner) in map {
                     path.push(key.clone());
                     let next: Vec<_> = shapes.iter().flat_map(|s| child(self.root, s, key)).collect();
                     let free = shapes.iter().any(|s| accepts_anything(s));
-                    match next.first() {
-                        Some(next) => self.visit(inner, next, path),
-                        None if free => {}
-                        None => self.unknown(path, &shapes),
+                    if !next.is_empty() {
+                        self.visit(inner, &next, path);
+                    } else if !free {
+                        self.unknown(path, shapes);
                     }
                     path.pop();
                 }
             }
             Value::Array(items) => {
                 for item in items {
-                    for inner in shapes.iter().filter_map(|s| s.get("items")).take(1) {
-                        self.visit(item, inner, path);
-                    }
+                    let items = shapes.iter().filter_map(|s| s.get("items"));
+                    let inner: Vec<_> = items.flat_map(|inner| alternatives(self.root, inner)).collect();
+                    self.visit(item, &inner, path);
                 }
             }
             _ => {}
@@ -117,7 +117,12 @@ fn child<'a>(root: &'a Value, shape: &'a Value, key: &str) -> Vec<&'a Value> {
 /// `true`, `{}` and objects that don't forbid what they don't name.
 fn accepts_anything(shape: &Value) -> bool {
     let closed = shape.get("additionalProperties") == Some(&Value::Bool(false));
-    !closed && shape.get("properties").is_none()
+    let object = match shape.get("type") {
+        None => true,
+        Some(Value::String(one)) => one == "object",
+        Some(several) => several.as_array().is_some_and(|types| types.contains(&"object".into())),
+    };
+    object && !closed && shape.get("properties").is_none()
 }
 
 /// The line in which the last key of `path` is written, below those before it.

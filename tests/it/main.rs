@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
 mod cdevents;
+mod crash;
 mod dependencies;
 mod door;
+mod examples;
 mod fuzz;
 mod interleavings;
 mod recordings;
