@@ -120,3 +120,6 @@ pub fn observed_at(application: &Value) -> Option<Timestamp> {
     let times = PLACES.iter().filter_map(|place| application.text(place)).chain(deployed);
     times.filter_map(|text| text.parse().ok()).max()
 }
+
+#[cfg(test)]
+mod tests;
