@@ -17,7 +17,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build --chown=65532:65532 --chmod=0700 /empty /data
 USER 65532:65532
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
-    ARGOCD_CDEVENTS__DATA=/data
+    ARGOCD_CDEVENTS__DATA=/data \
+    MIMALLOC_ARENA_EAGER_COMMIT=0
 VOLUME /data
 EXPOSE 8080
 ENTRYPOINT ["/argocd-cdevents"]
