@@ -234,7 +234,7 @@ fn nothing_in_the_object_can_make_it_panic() {
         json!({"status": 5, "metadata": "x"}),
         json!({"status": {"history": [null, 3, {}], "operationState": [], "health": null, "sync": {"revisions": [1]}}}),
     ] {
-        facts(&odd);
+        assert_eq!(facts(&odd).deployment, None);
         assert!(observed_at(&odd).is_none());
     }
 }

@@ -5,7 +5,7 @@ use argocd_cdevents::config::{self, Flags};
 use argocd_cdevents::mapping;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::tempdir;
 
 fn root() -> &'static Path {

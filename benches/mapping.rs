@@ -1,0 +1,77 @@
+//! What translating costs, stage by stage: `cargo bench --bench mapping`.
+
+use argocd_cdevents::argocd;
+use argocd_cdevents::cdevents::SpecVersion;
+use argocd_cdevents::mapping::{self, Expr, MappingRef};
+use argocd_cdevents::notification::{Notification, Request, Source};
+use argocd_cdevents::translate::{self, Recollection};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use std::hint::black_box;
+
+/// A real-sized Application: the first deployment's payload, padded to 10 KiB with resources.
+#[allow(clippy::unwrap_used, reason = "a bench that can't go on says so")]
+fn body() -> Value {
+    let mut body: Value =
+        serde_json::from_str(include_str!("../tests/payloads/first-deployment/03-healthy.json")).unwrap();
+    while body.to_string().len() < 10 * 1024 {
+        let resources = body["app"]["status"]["resources"].as_array_mut().unwrap();
+        resources.push(resources[0].clone());
+    }
+    body
+}
+
+fn request() -> Request {
+    Request {
+        path: "/webhook".into(),
+        query: IndexMap::new(),
+        headers: IndexMap::new(),
+        received_at: Timestamp::UNIX_EPOCH,
+        source: Source { name: "bench".into(), uri: String::new(), labels: IndexMap::new() },
+    }
+}
+
+#[allow(clippy::unwrap_used, reason = "a bench that can't go on says so")]
+fn stages(criterion: &mut Criterion) {
+    let body = body();
+    let bytes = body.to_string();
+    let scope: Map<String, Value> = [
+        ("argo".to_owned(), serde_json::to_value(argocd::facts(&body["app"])).unwrap()),
+        ("body".to_owned(), body.clone()),
+    ]
+    .into_iter()
+    .collect();
+    let three = Expr::compile("argo.health.status == 'Healthy' && argo.deployment.live && has(argo.deployment.origin)")
+        .unwrap();
+    let deep = Expr::compile("body.app.status.operationState.phase in ['Succeeded']").unwrap();
+    let mappings = mapping::load(&[MappingRef::Builtin { name: "argocd".into(), with: Value::Null }], None).unwrap();
+    let past = Recollection::default();
+
+    criterion.bench_function("parse 10 KiB with serde_json", |b| {
+        b.iter(|| serde_json::from_str::<Value>(black_box(&bytes)).unwrap());
+    });
+    criterion.bench_function("parse a notification", |b| {
+        b.iter_batched(
+            request,
+            |request| Notification::parse(bytes.as_bytes(), request).unwrap(),
+            BatchSize::SmallInput,
+        );
+    });
+    criterion.bench_function("facts", |b| b.iter(|| argocd::facts(black_box(&body["app"]))));
+    criterion.bench_function("condition of three terms", |b| b.iter(|| three.holds(black_box(&scope))));
+    criterion.bench_function("condition deep in the body", |b| b.iter(|| deep.holds(black_box(&scope))));
+    criterion.bench_function("translate with the built-in mapping", |b| {
+        b.iter_batched(
+            || Notification::new(body.clone(), request()),
+            |notification| {
+                translate::prepare(&mappings, notification).unwrap().run(&past, &[SpecVersion::NEWEST]).unwrap()
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group!(benches, stages);
+criterion_main!(benches);
