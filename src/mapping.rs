@@ -17,7 +17,7 @@ mod template;
 mod tree;
 
 pub use argo_expr::SAID_IN_CEL;
-pub use cel::{Condition, ConditionError, EvalError, Expr};
+pub use cel::{Condition, ConditionError, EvalError, Expr, NotCel};
 pub use fault::{Fault, Faults};
 pub use functions::FUNCTIONS;
 pub use schema::schema;
