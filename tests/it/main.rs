@@ -7,6 +7,7 @@ mod dependencies;
 mod door;
 mod examples;
 mod fuzz;
+mod generated;
 mod interleavings;
 mod recordings;
 mod shared;
