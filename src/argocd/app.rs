@@ -1,6 +1,6 @@
 //! Who the Application is, where it goes, and whether it's going away.
 
-use super::read::{Read, owned};
+use super::read::{Read, owned, time};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -37,6 +37,9 @@ pub struct App {
     /// `metadata.creationTimestamp`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
+    /// `metadata.generation`: grows with every change of the object, so that it tells which of two notifications is later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }
 
 /// That the Application is being deleted: this is the start of it, its end isn't told.
@@ -87,7 +90,8 @@ pub(super) fn app(application: &Value) -> App {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         app_set: owners.filter(|o| o.text("/kind") == Some("ApplicationSet")).find_map(|o| owned(o, "/name")),
-        created_at: owned(metadata, "/creationTimestamp"),
+        created_at: time(metadata, "/creationTimestamp"),
+        generation: metadata.whole("/generation"),
         name,
         namespace,
         uid,
@@ -95,7 +99,7 @@ pub(super) fn app(application: &Value) -> App {
 }
 
 pub(super) fn deletion(application: &Value) -> Option<Deletion> {
-    let at = owned(application, "/metadata/deletionTimestamp")?;
+    let at = time(application, "/metadata/deletionTimestamp")?;
     let finalizers = application.list("/metadata/finalizers").iter().filter_map(|finalizer| finalizer.text(""));
     let cascading = finalizers.into_iter().any(|name| name.starts_with("resources-finalizer.argocd.argoproj.io"));
     Some(Deletion { at, cascading })

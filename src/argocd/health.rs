@@ -1,6 +1,6 @@
 //! Health, sync status and conditions.
 
-use super::read::{Read, owned};
+use super::read::{Read, owned, time};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -15,6 +15,9 @@ pub struct Health {
     pub since: Option<String>,
     /// Whether `since` is what Argo CD says, and not our estimate.
     pub exact: bool,
+    /// Later states compare greater, as text: `since`, and within a second the object's `generation`, which grows with every
+    /// change of it.
+    pub order: String,
     /// Why, if it says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -50,17 +53,27 @@ pub struct Condition {
 pub(super) fn health(application: &Value) -> Option<Health> {
     let health = application.at("/status/health");
     let status = owned(health, "/status")?;
-    let stated = owned(health, "/lastTransitionTime");
+    let stated = time(health, "/lastTransitionTime");
     let exact = stated.is_some();
-    Some(Health { status, since: stated.or_else(|| estimate(application)), exact, message: owned(health, "/message") })
+    let since = stated.or_else(|| estimate(application));
+    let order = order(since.as_deref(), exact, application.whole("/metadata/generation"));
+    Some(Health { status, since, exact, order, message: owned(health, "/message") })
+}
+
+fn order(since: Option<&str>, exact: bool, generation: Option<i64>) -> String {
+    let since = since.unwrap_or_default();
+    match generation {
+        Some(generation) if exact => format!("{since}#{generation:012}"),
+        // An estimate is no time of a transition: the generation alone tells the order.
+        Some(generation) => format!("#{generation:012}"),
+        None => since.to_owned(),
+    }
 }
 
 /// Without `lastTransitionTime`: when it was assessed at the latest.
 fn estimate(application: &Value) -> Option<String> {
-    let ended = application.text("/status/operationState/finishedAt");
-    let compared = application.text("/status/reconciledAt");
-    let created = application.text("/metadata/creationTimestamp");
-    compared.or(ended).or(created).map(str::to_owned)
+    let places = ["/status/reconciledAt", "/status/operationState/finishedAt", "/metadata/creationTimestamp"];
+    places.into_iter().find_map(|place| time(application, place))
 }
 
 pub(super) fn sync(status: &Value) -> Option<Sync> {
@@ -68,7 +81,7 @@ pub(super) fn sync(status: &Value) -> Option<Sync> {
     Some(Sync {
         status: owned(sync, "/status")?,
         revisions: revisions(sync),
-        compared_at: owned(status, "/reconciledAt"),
+        compared_at: time(status, "/reconciledAt"),
     })
 }
 
@@ -79,7 +92,7 @@ pub(super) fn conditions(status: &Value) -> Vec<Condition> {
             Some(Condition {
                 r#type: owned(condition, "/type")?,
                 message: owned(condition, "/message"),
-                since: owned(condition, "/lastTransitionTime"),
+                since: time(condition, "/lastTransitionTime"),
             })
         })
         .collect()

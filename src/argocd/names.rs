@@ -65,6 +65,7 @@ fn whole() -> Facts {
             annotations: free(),
             app_set: text(),
             created_at: text(),
+            generation: Some(0),
         },
         deletion: Some(Deletion { at: x(), cascading: true }),
         destination: Some(Destination { server: text(), name: text(), namespace: text() }),
@@ -101,7 +102,7 @@ fn whole() -> Facts {
             images: vec![image()],
         }),
         history: vec![past()],
-        health: Some(Health { status: x(), since: text(), exact: true, message: text() }),
+        health: Some(Health { status: x(), since: text(), exact: true, order: x(), message: text() }),
         sync: Some(Sync { status: x(), revisions: vec![x()], compared_at: text() }),
         sources: vec![Source {
             kind: SourceKind::Git,

@@ -1,7 +1,7 @@
 //! The operation that runs, or the last one.
 
 use super::health::revisions;
-use super::read::{Read, owned};
+use super::read::{Read, owned, time};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -65,7 +65,7 @@ const TERMINATED: &str = "Operation terminated";
 pub(super) fn operation(status: &Value, app: &str) -> Option<Operation> {
     let state = status.at("/operationState");
     let phase = owned(state, "/phase")?;
-    let started_at = owned(state, "/startedAt")?;
+    let started_at = time(state, "/startedAt")?;
     let sync = state.at("/operation/sync");
     let attempt = sync.whole("/autoHealAttemptsCount").filter(|attempt| *attempt > 0);
     let message = owned(state, "/message");
@@ -75,7 +75,7 @@ pub(super) fn operation(status: &Value, app: &str) -> Option<Operation> {
     Some(Operation {
         key: format!("{app}/{started_at}{heal}"),
         outcome,
-        finished_at: outcome.and_then(|_| owned(state, "/finishedAt")),
+        finished_at: outcome.and_then(|_| time(state, "/finishedAt")),
         message,
         retry_count: state.whole("/retryCount").unwrap_or_default(),
         automated: state.flag("/operation/initiatedBy/automated"),
@@ -88,6 +88,13 @@ pub(super) fn operation(status: &Value, app: &str) -> Option<Operation> {
         phase,
         started_at,
     })
+}
+
+/// Whether a `operationState` is of a sync that becomes a deployment: not of a dry run, a part, or a self-heal.
+pub(super) fn is_full(state: &Value) -> bool {
+    let sync = state.at("/operation/sync");
+    let heals = sync.whole("/autoHealAttemptsCount").unwrap_or_default() > 0;
+    !sync.flag("/dryRun") && sync.list("/resources").is_empty() && !heals
 }
 
 fn outcome(phase: &str, message: Option<&str>) -> Option<Outcome> {

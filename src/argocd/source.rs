@@ -49,12 +49,15 @@ pub(super) struct Written<'a> {
     pub(super) value: &'a Value,
 }
 
-/// `sources` before `source`, without those that others only refer to (`ref` and nothing to render).
-pub(super) fn written(owner: &Value) -> Vec<Written<'_>> {
+/// `sources` before `source`, which is there but says nothing when there are several.
+pub(super) fn all(owner: &Value) -> &[Value] {
     let several = owner.list("/sources");
-    let one = std::slice::from_ref(owner.at("/source"));
-    let all = if several.is_empty() { one } else { several };
-    let rendered = all.iter().enumerate().filter(|(_, value)| {
+    if several.is_empty() { std::slice::from_ref(owner.at("/source")) } else { several }
+}
+
+/// The sources without those that others only refer to (`ref` and nothing to render).
+pub(super) fn written(owner: &Value) -> Vec<Written<'_>> {
+    let rendered = all(owner).iter().enumerate().filter(|(_, value)| {
         let referred = value.text("/ref").is_some() && value.text("/chart").is_none() && value.text("/path").is_none();
         value.text("/repoURL").is_some() && !referred
     });

@@ -1,5 +1,7 @@
 //! Versions that say of themselves which is newer.
 
+use std::cmp::Ordering;
+
 /// A semantic version as far as order needs it: three numbers and what makes it a pre-release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
@@ -25,21 +27,25 @@ impl Version {
         parts.next().is_none().then_some(Self { numbers, pre })
     }
 
-    /// Whether `self` comes before `other` (semver.org §11).
-    pub(super) fn is_older_than(&self, other: &Self) -> bool {
-        if self.numbers != other.numbers {
-            return self.numbers < other.numbers;
-        }
-        match (&self.pre, &other.pre) {
-            (Some(a), Some(b)) => pre_order(a, b).is_lt(),
-            (Some(_), None) => true,
-            _ => false,
-        }
+    /// Which is newer (semver.org §11), but that `1.2.3-7-g0f9f2ee` is what `git describe` calls the seventh commit after 1.2.3.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let pre = |version: &Self| version.pre.clone().filter(|_| version.commits().is_none());
+        let released = self.numbers.cmp(&other.numbers).then_with(|| match (pre(self), pre(other)) {
+            (Some(a), Some(b)) => pre_order(&a, &b),
+            (a, b) => a.is_none().cmp(&b.is_none()),
+        });
+        released.then_with(|| self.commits().cmp(&other.commits()))
+    }
+
+    /// Commits since the release, as `git describe` counts them.
+    fn commits(&self) -> Option<u64> {
+        let (count, commit) = self.pre.as_deref()?.split_once("-g")?;
+        let is_commit = commit.len() >= 4 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        count.parse().ok().filter(|_| is_commit)
     }
 }
 
-fn pre_order(a: &str, b: &str) -> std::cmp::Ordering {
-    use std::cmp::Ordering;
+fn pre_order(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.split('.'), b.split('.'));
     loop {
         let ordering = match (left.next(), right.next()) {
@@ -62,6 +68,7 @@ fn pre_order(a: &str, b: &str) -> std::cmp::Ordering {
 #[cfg(test)]
 mod tests {
     use super::Version;
+    use std::cmp::Ordering;
 
     #[test]
     fn order_is_that_of_semantic_versioning() {
@@ -73,13 +80,15 @@ mod tests {
             "1.0.0-beta.11",
             "1.0.0-rc.1",
             "v1.0.0",
+            "1.0.0-7-g0f9f2ee",
+            "1.0.0-11-gd6f6e7b",
             "1.0.1",
             "1.10.0",
             "2.0.0",
         ];
         for pair in chain.windows(2) {
             let (a, b) = (Version::parse(pair[0]).unwrap(), Version::parse(pair[1]).unwrap());
-            assert!(a.is_older_than(&b) && !b.is_older_than(&a), "{pair:?}");
+            assert_eq!((a.order(&b), b.order(&a)), (Ordering::Less, Ordering::Greater), "{pair:?}");
         }
     }
 
