@@ -16,7 +16,7 @@ mod source;
 mod version;
 
 pub use app::{App, Deletion, Destination};
-pub use deployment::{Change, Deployment, Origin, Past};
+pub use deployment::{Change, Deployment, Origin, Past, Previous};
 pub use health::{Condition, Health, Sync};
 pub use names::{Unknown, known};
 pub use operation::{Operation, Outcome};

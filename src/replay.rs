@@ -20,6 +20,7 @@ pub struct Replay<'a> {
     versions: Vec<SpecVersion>,
     past: Recollection,
     now: Option<Timestamp>,
+    explains: bool,
 }
 
 /// What came of one notification.
@@ -31,7 +32,7 @@ pub struct Told {
     pub events: Vec<Emission>,
     /// The notification's own events that wait.
     pub held: Vec<Emission>,
-    /// Why, rule by rule.
+    /// Why, rule by rule; empty unless that was asked for.
     pub explanation: Explanation,
 }
 
@@ -75,7 +76,13 @@ impl<'a> Replay<'a> {
     /// An empty memory, before anything happened.
     #[must_use]
     pub fn new(mappings: &'a Mappings, versions: Vec<SpecVersion>) -> Self {
-        Self { mappings, versions, past: Recollection::default(), now: None }
+        Self { mappings, versions, past: Recollection::default(), now: None, explains: false }
+    }
+
+    /// The same that also says why; that takes longer.
+    #[must_use]
+    pub fn explained(self) -> Self {
+        Self { explains: true, ..self }
     }
 
     /// Runs one notification. The clock never goes back: one that comes late is received when it comes.
@@ -89,7 +96,11 @@ impl<'a> Replay<'a> {
         let request =
             Request { path: input.path, query: IndexMap::new(), headers: IndexMap::new(), received_at: now, source };
         let prepared = translate::prepare(self.mappings, Notification::new(input.body, request))?;
-        let (translation, explanation) = prepared.run_explained(&self.past, &self.versions);
+        let (translation, explanation) = if self.explains {
+            prepared.run_explained(&self.past, &self.versions)
+        } else {
+            (prepared.run(&self.past, &self.versions), Explanation::default())
+        };
         let translation = translation?;
         let emissions = translation.changes.iter().flat_map(|change| change.emissions.iter().cloned());
         let (held, events) = emissions.partition(|emission| emission.hold.is_some());

@@ -51,7 +51,7 @@ pub struct Deployment {
     pub initiator: Option<String>,
     /// What was deployed before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub previous: Option<Past>,
+    pub previous: Option<Previous>,
     /// The deployment that brought what runs: this one, or of a re-sync the one that it repeats. Absent when that isn't in the
     /// history any more.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +97,21 @@ pub struct Past {
     pub initiator: Option<String>,
 }
 
+/// What was deployed before what is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Previous {
+    /// What the history says of it.
+    #[serde(flatten)]
+    pub past: Past,
+    /// What it was, compared to the one before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    /// Package URL of its first chart, artifact or commit; its images aren't known any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+}
+
 /// What a deployment is, compared to the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -139,10 +154,7 @@ pub(super) fn deployment(
     let status = application.at("/status");
     let entries = status.list("/history");
     let (newest, previous, change, origin) = match entries {
-        [.., newest] => {
-            let before = entries.len().checked_sub(2).map(|index| &entries[index]);
-            (past(newest, app)?, before.and_then(|entry| past(entry, app)), change(entries), origin(entries, app))
-        }
+        [older @ .., newest] => (past(newest, app)?, previous(older, app), change(entries), origin(entries, app)),
         [] => {
             let only = without_history(status, app)?;
             let origin = Origin {
@@ -178,6 +190,13 @@ pub(super) fn deployment(
         origin,
         images: synced.iter().map(|reference| image(reference)).collect(),
     })
+}
+
+fn previous(entries: &[Value], app: &str) -> Option<Previous> {
+    let entry = entries.last()?;
+    let past = past(entry, app)?;
+    let (artifact, _) = artifacts(&written(entry), &past.revisions, &[]);
+    Some(Previous { past, change: change(entries), artifact })
 }
 
 /// With `revisionHistoryLimit: 0` the last full operation that succeeded is all there is.

@@ -3,6 +3,7 @@
 
 use super::{
     App, Change, Condition, Deletion, Deployment, Destination, Facts, Health, Image, Operation, Origin, Outcome, Past,
+    Previous,
 };
 use super::{Source, SourceKind, Sync};
 use serde_json::{Map, Value};
@@ -97,7 +98,7 @@ fn whole() -> Facts {
             artifacts: vec![x()],
             revisions: vec![x()],
             initiator: text(),
-            previous: Some(past()),
+            previous: Some(Previous { past: past(), change: Some(Change::First), artifact: text() }),
             origin: Some(Origin { key: x(), started_at: x(), at: x(), change: Some(Change::First) }),
             images: vec![image()],
         }),

@@ -59,7 +59,8 @@ pub(super) fn run(args: &Translate) -> Result<ExitCode, Failed> {
         let differs = compare(args, &before, &mappings, &inputs)?;
         return Ok(if differs || broken { ExitCode::from(FOUND_FAULTS) } else { ExitCode::SUCCESS });
     }
-    let mut replay = Replay::new(&mappings, vec![args.spec_version]);
+    let replay = Replay::new(&mappings, vec![args.spec_version]);
+    let mut replay = if args.explain { replay.explained() } else { replay };
     for (name, input) in inputs {
         match replay.notify(input, source(args)) {
             Ok(told) => {
