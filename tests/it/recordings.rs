@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Decided otherwise than the judgement says, where that calls itself arguable; the reasons are in the mapping's comments.
-const DECIDED: [(&str, &str, &str, &str); 1] = [("manual", "8", "service.rolledback", "service.upgraded")];
+const DECIDED: [(&str, u64, &str, &str); 1] = [("manual", 8, "service.rolledback", "service.upgraded")];
 
 /// What the replay knows of when a notification came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,9 +105,9 @@ fn expected(scenario: &Scenario) -> [BTreeMap<String, Vec<String>>; 2] {
     let (mut must, mut may) = (BTreeMap::new(), BTreeMap::new());
     for row in &scenario.expected {
         let kind = row["type"].as_str().unwrap();
-        let decided = DECIDED.iter().find(|(name, after, decided, _)| {
-            *name == scenario.name && *after == row["after"].to_string() && *decided == kind
-        });
+        let decided = DECIDED
+            .iter()
+            .find(|(name, after, decided, _)| *name == scenario.name && row["after"] == *after && *decided == kind);
         let kind = decided.map_or(kind, |(.., instead)| instead).to_owned();
         let app = row["app"].as_str().unwrap().to_owned();
         if row["optional"] != true {
