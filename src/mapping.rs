@@ -10,14 +10,13 @@ mod check;
 mod compile;
 mod fault;
 mod functions;
-mod json;
 mod node;
 mod schema;
 mod template;
 mod tree;
 
 pub use argo_expr::SAID_IN_CEL;
-pub use cel::{Condition, ConditionError, EvalError, Expr, NotCel};
+pub use cel::{Budget, Condition, ConditionError, EvalError, Expr, MOST_BYTES, MOST_STEPS, NotCel, Variables};
 pub use fault::{Fault, Faults};
 pub use functions::FUNCTIONS;
 pub use schema::schema;

@@ -1,30 +1,39 @@
 //! Conditions and typed values: CEL, compiled once and evaluated over borrowed JSON.
 //!
-//! Promises that what reads something absent is told apart from what fails, and that no expression runs for ever: CEL has
-//! no loops, an expression's length and nesting are bounded at load, and comprehensions by the input's size.
+//! The grammar and its macros are those of the `cel` crate; what comes of its parser is compiled to terms of our own, so that an
+//! evaluation copies nothing, and so that everything it does is paid for from a [`Budget`].
+//!
+//! Promises that what reads something absent is told apart from what fails, and that every evaluation ends: CEL has no loops,
+//! an expression's length and nesting are bounded at load, and its steps and what it makes by the budget.
 
-use super::functions;
-use super::json::{borrowed, owned};
+mod budget;
+mod eval;
+mod node;
+mod value;
+
+pub use budget::{Budget, MOST_BYTES, MOST_STEPS};
+pub use eval::Variables;
+
+pub(in crate::mapping) use eval::Stop;
+pub(in crate::mapping) use value::Val;
+
+use ::cel::Env;
 use ::cel::common::ast::{Expr as Node, IdedExpr};
-use ::cel::common::types::CelBool;
-use ::cel::common::value::CowVal;
-use ::cel::context::VariableResolver;
-use ::cel::{Context, Env, ExecutionError, Program};
 use serde_json::{Map, Value};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 /// Longest expression in bytes.
 const LONGEST: usize = 8 * 1024;
 /// Deepest nesting of comprehensions (`all`, `exists`, `filter`, `map`): each multiplies the time of what it's in.
 const COMPREHENSIONS: usize = 2;
 
-static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(functions::env()));
+static ENV: LazyLock<Env> = LazyLock::new(|| Env::stdlib().with_optional_support(true));
 
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Expr {
     source: String,
-    program: Program,
+    term: node::Node,
     /// Every path that it reads: `argo.health.status`.
     reads: Vec<Vec<String>>,
 }
@@ -53,6 +62,20 @@ pub enum EvalError {
     Failed(String),
 }
 
+impl From<Stop<'_>> for EvalError {
+    fn from(stop: Stop<'_>) -> Self {
+        match stop {
+            Stop::NoPath(path, at) => Self::Absent(path[..=at.min(path.len() - 1)].join(".")),
+            Stop::NoMember(name) => Self::Absent(name.to_owned()),
+            Stop::NoItem(index) => Self::Absent(format!("[{index}]")),
+            Stop::Failed(problem) => Self::Failed(problem),
+            Stop::Spent => Self::Failed(format!(
+                "takes more than {MOST_STEPS} steps or {MOST_BYTES} bytes: narrow what it goes over"
+            )),
+        }
+    }
+}
+
 impl Expr {
     /// Compiles `source`.
     ///
@@ -68,11 +91,12 @@ impl Expr {
         if nesting(&program.expression().expr) > COMPREHENSIONS {
             return Err(fail(format!("all(), exists(), filter() and map() may be nested {COMPREHENSIONS} deep")));
         }
+        let term = node::lower(program.expression()).map_err(fail)?;
         let mut reads = Vec::new();
         gather(program.expression(), &mut Vec::new(), &mut reads);
         reads.sort();
         reads.dedup();
-        Ok(Self { source: source.to_owned(), program, reads })
+        Ok(Self { source: source.to_owned(), term, reads })
     }
 
     /// As written.
@@ -87,52 +111,30 @@ impl Expr {
         &self.reads
     }
 
-    /// Names of the functions that it calls and that nobody knows.
-    #[must_use]
-    pub fn unknown_functions(&self) -> Vec<String> {
-        let references = self.program.references();
-        let called = references.functions().into_iter().map(str::to_owned);
-        called.filter(|name| !functions::is_known(name)).collect()
-    }
-
-    /// Whether it holds in `scope`.
+    /// Whether it holds.
     ///
     /// # Errors
     ///
     /// [`EvalError`], also when its value is no boolean.
-    pub fn holds(&self, scope: &Map<String, Value>) -> Result<bool, EvalError> {
-        self.with(scope, |value| match value.downcast_ref::<CelBool>() {
-            Some(flag) => Ok(*flag.inner()),
-            None => Err(EvalError::Failed(format!(
-                "a condition must be true or false, and this is {}",
-                owned(value.as_ref())
-            ))),
-        })
+    pub fn holds(&self, vars: &dyn Variables) -> Result<bool, EvalError> {
+        let own = Budget::default();
+        match eval::eval(&self.term, vars, vars.budget().unwrap_or(&own))? {
+            Val::Bool(flag) => Ok(flag),
+            other => {
+                Err(EvalError::Failed(format!("a condition must be true or false, and this is a {}", other.kind())))
+            }
+        }
     }
 
-    /// Its value in `scope`.
+    /// Its value.
     ///
     /// # Errors
     ///
     /// [`EvalError`]
-    pub fn value(&self, scope: &Map<String, Value>) -> Result<Value, EvalError> {
-        self.with(scope, |value| Ok(owned(value.as_ref())))
-    }
-
-    fn with<T>(
-        &self,
-        scope: &Map<String, Value>,
-        then: impl FnOnce(&CowVal<'_, '_>) -> Result<T, EvalError>,
-    ) -> Result<T, EvalError> {
-        let scope = Scope(scope);
-        let mut context = Context::with_env(Arc::clone(&ENV));
-        context.set_variable_resolver(&scope);
-        match cel::Value::resolve_val(self.program.expression(), &context) {
-            Ok(value) => then(&value),
-            Err(ExecutionError::NoSuchKey(key)) => Err(EvalError::Absent((*key).clone())),
-            Err(ExecutionError::UndeclaredReference(name)) => Err(EvalError::Absent((*name).clone())),
-            Err(other) => Err(EvalError::Failed(other.to_string())),
-        }
+    pub fn value(&self, vars: &dyn Variables) -> Result<Value, EvalError> {
+        let own = Budget::default();
+        let budget = vars.budget().unwrap_or(&own);
+        Ok(eval::eval(&self.term, vars, budget)?.to_json(budget)?)
     }
 }
 
@@ -175,16 +177,8 @@ impl Condition {
     }
 }
 
-struct Scope<'s>(&'s Map<String, Value>);
-
-impl VariableResolver for Scope<'_> {
-    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
-        self.0.get(variable).map(|value| CowVal::Owned(borrowed(value)))
-    }
-}
-
 /// The parser's word, or what the author of one of Argo's own expressions should have written.
-fn not_cel(source: &str, errors: &cel::ParseErrors) -> NotCel {
+fn not_cel(source: &str, errors: &::cel::ParseErrors) -> NotCel {
     let first = errors.errors.first();
     let place = |n: Option<isize>| n.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1);
     let message = first.map_or_else(|| "it isn't CEL".to_owned(), |error| error.msg.clone());
@@ -199,7 +193,8 @@ fn not_cel(source: &str, errors: &cel::ParseErrors) -> NotCel {
 /// Every path below `node` that's read, with the root first. Names that a comprehension declares are none.
 fn gather(node: &IdedExpr, declared: &mut Vec<String>, reads: &mut Vec<Vec<String>>) {
     if let Some(path) = path_of(node) {
-        if !declared.contains(&path[0]) && !path[0].starts_with('@') {
+        let a_type = path.len() == 1 && node::type_named(&path[0]).is_some();
+        if !declared.contains(&path[0]) && !path[0].starts_with('@') && !a_type {
             reads.push(path);
         }
         return;
@@ -212,7 +207,7 @@ fn gather(node: &IdedExpr, declared: &mut Vec<String>, reads: &mut Vec<Vec<Strin
         Node::Select(select) => gather(&select.operand, declared, reads),
         Node::List(list) => list.elements.iter().for_each(|item| gather(item, declared, reads)),
         Node::Map(map) => map.entries.iter().for_each(|entry| {
-            if let cel::common::ast::EntryExpr::MapEntry(entry) = &entry.expr {
+            if let ::cel::common::ast::EntryExpr::MapEntry(entry) = &entry.expr {
                 gather(&entry.key, declared, reads);
                 gather(&entry.value, declared, reads);
             }
@@ -261,72 +256,4 @@ fn nesting(node: &Node) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn scope() -> Map<String, Value> {
-        let value = json!({
-            "argo": {"health": {"status": "Healthy", "since": "2026-01-05T10:00:00Z"}, "images": [{"tag": "1"}, {"tag": "2"}]},
-            "parameters": {"on": true, "n": 3},
-        });
-        value.as_object().unwrap().clone()
-    }
-
-    fn holds(source: &str) -> Result<bool, EvalError> {
-        Expr::compile(source).unwrap().holds(&scope())
-    }
-
-    #[test]
-    fn conditions_read_borrowed_json() {
-        for source in [
-            "argo.health.status == 'Healthy'",
-            "argo.health.status in ['Healthy', 'Suspended'] && parameters.on",
-            "has(argo.health) && !has(argo.nothing)",
-            "argo.images.exists(i, i.tag == '2')",
-            "size(argo.images) == 2 && parameters.n > 2",
-            "argo.images[1].tag == '2'",
-            "argo.images.map(i, i.tag) == ['1', '2']",
-            "argo.?nothing.orValue('x') == 'x'",
-            "argo.health.since < '2026-01-05T10:00:01Z'",
-            "argo.health == {'status': 'Healthy', 'since': '2026-01-05T10:00:00Z'}",
-            "timestamp(argo.health.since) - timestamp('2026-01-05T09:59:00Z') == duration('1m')",
-            "argo.health.status.matches('^Health')",
-            "true || argo.nothing.at.all",
-        ] {
-            assert_eq!(holds(source), Ok(true), "{source}");
-        }
-    }
-
-    #[test]
-    fn what_is_absent_is_told_apart_from_what_fails() {
-        for source in ["argo.nothing.status == 'x'", "memory.incident == 'x'", "argo.images[7].tag == 'x'"] {
-            assert!(matches!(holds(source), Err(EvalError::Absent(_))), "{source}");
-        }
-        for source in ["argo.health.status + 1 == 2", "parameters.n", "timestamp('nonsense') > 0"] {
-            assert!(matches!(holds(source), Err(EvalError::Failed(_))), "{source}: {:?}", holds(source));
-        }
-    }
-
-    #[test]
-    fn values_come_out_as_json() {
-        let value = |source: &str| Expr::compile(source).unwrap().value(&scope()).unwrap();
-        assert_eq!(value("argo.images.map(i, i.tag)"), json!(["1", "2"]));
-        assert_eq!(value("{'b': 1, 'a': [true, null]}"), json!({"a": [true, null], "b": 1}));
-        assert_eq!(value("argo.health"), scope()["argo"]["health"]);
-    }
-
-    #[test]
-    fn every_path_that_is_read_is_known_and_local_names_are_not() {
-        let expr = Expr::compile("has(memory.a) && argo.images.exists(i, i.tag == parameters.tag)").unwrap();
-        let paths: Vec<String> = expr.reads().iter().map(|path| path.join(".")).collect();
-        assert_eq!(paths, ["argo.images", "memory.a", "parameters.tag"]);
-    }
-
-    #[test]
-    fn comprehensions_can_not_be_nested_without_bound() {
-        let three = "[1].all(a, [1].all(b, [1].all(c, a == b && b == c)))";
-        assert!(Expr::compile(three).unwrap_err().message.contains("nested"));
-        assert!(Expr::compile(&format!("'{}' == ''", "x".repeat(LONGEST))).is_err());
-    }
-}
+mod tests;

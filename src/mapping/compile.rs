@@ -417,11 +417,6 @@ impl Compiler<'_> {
                         self.fault(node.at, message, remedy);
                     }
                 }
-                for name in expr.unknown_functions() {
-                    let known: Vec<&str> =
-                        super::FUNCTIONS.iter().filter_map(|(usage, _)| usage.split('(').next()).collect();
-                    self.fault(node.at, format!("there is no function `{name}`"), check::nearest(&name, &known));
-                }
                 Some(expr)
             }
             Err(NotCel { line, column, message, remedy }) => {
