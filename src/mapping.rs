@@ -57,13 +57,12 @@ pub struct Mappings(pub(crate) Vec<Mapping>);
 pub(crate) struct Mapping {
     pub(crate) name: String,
     pub(crate) file: String,
-    pub(crate) parameters: Map<String, Value>,
+    /// A map.
+    pub(crate) parameters: Value,
     pub(crate) accept: Option<Expr>,
     pub(crate) key: Expr,
     /// In an order in which each reads only those before it.
     pub(crate) lets: IndexMap<String, Let>,
-    /// Those that `accept` and `key` read.
-    pub(crate) needs_before: Vec<String>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) library: Library,
 }
@@ -74,6 +73,8 @@ pub(crate) struct Let {
     pub(crate) expr: Expr,
     /// Other named values that it reads.
     pub(crate) needs: Vec<String>,
+    /// Whether it, or what it reads, reads `memory`.
+    pub(crate) remembers: bool,
 }
 
 /// One rule.
@@ -88,9 +89,6 @@ pub(crate) struct Rule {
     pub(crate) forget: Vec<String>,
     pub(crate) drop: Vec<String>,
     pub(crate) stop: bool,
-    /// Named values that `when` and `forEach` read, and those that the rest reads.
-    pub(crate) needs_first: Vec<String>,
-    pub(crate) needs_then: Vec<String>,
 }
 
 /// A condition, whole and term by term.
@@ -134,13 +132,6 @@ pub struct RuleInfo {
     pub line: usize,
     /// JSON pointers into the event's document, one for each value that the rule gives; empty for rules without event.
     pub fields: Vec<String>,
-}
-
-impl Mapping {
-    /// Named values that `accept` and `key` read.
-    pub(crate) fn lets_before(&self) -> &[String] {
-        &self.needs_before
-    }
 }
 
 impl Mappings {

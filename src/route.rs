@@ -4,10 +4,10 @@
 
 use crate::cdevents::{self, Event, SpecVersion};
 use crate::config;
-use crate::mapping::{Condition, ConditionError};
+use crate::mapping::{Condition, ConditionError, Variables};
 use crate::outbox::{HeldUntil, Outgoing, RoutedChange};
-use crate::translate::{Emission, Translation};
-use serde_json::{Map, Value};
+use crate::translate::{Document, Emission, Translation};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The sinks' filters, compiled.
@@ -76,8 +76,8 @@ impl Routes {
     }
 
     fn outgoing(&self, emission: Emission) -> Outgoing {
-        let Emission { event, hold, .. } = emission;
-        let (documents, sinks) = self.wanted(&event.kind, |version| event.assemble(version));
+        let Emission { event, hold, documents, .. } = emission;
+        let (documents, sinks) = self.wanted(&event.kind, documents, |version| event.assemble(version));
         let hold = hold.map(|hold| HeldUntil {
             name: hold.name,
             until: hold.until,
@@ -91,7 +91,7 @@ impl Routes {
     /// Lays out an event that came as a document: as it came, or in a sink's own version where it's valid in that.
     #[must_use]
     pub fn forward(&self, event: &Event, spec: SpecVersion, document: &Value) -> (Documents, Wanted) {
-        self.wanted(&event.kind, |version| {
+        self.wanted(&event.kind, Vec::new(), |version| {
             if version == spec {
                 return document.clone();
             }
@@ -101,22 +101,23 @@ impl Routes {
         })
     }
 
-    /// The documents that are needed, each assembled once, and who gets which.
-    fn wanted(&self, kind: &str, assemble: impl Fn(SpecVersion) -> Value) -> (Documents, Wanted) {
-        let mut assembled: Vec<(SpecVersion, Value)> = Vec::new();
+    /// The documents that are needed, each assembled at most once, and who gets which.
+    fn wanted(&self, kind: &str, known: Vec<Document>, assemble: impl Fn(SpecVersion) -> Value) -> (Documents, Wanted) {
+        let mut documents = known;
         let mut sinks = Vec::new();
         for route in self.0.iter().filter(|route| route.wants_type(kind)) {
-            let known = assembled.iter().position(|(version, _)| *version == route.version);
+            let known = documents.iter().position(|document| document.version == route.version);
             let index = known.unwrap_or_else(|| {
-                assembled.push((route.version, assemble(route.version)));
-                assembled.len() - 1
+                documents.push(Document::new(route.version, assemble(route.version)));
+                documents.len() - 1
             });
-            if route.wants(&assembled[index].1) {
+            if route.wants(&documents[index].value) {
                 sinks.push((Arc::clone(&route.sink), route.version));
             }
         }
-        let needed = assembled.into_iter().filter(|(version, _)| sinks.iter().any(|(_, wanted)| wanted == version));
-        (needed.map(|(version, document)| (version, document.to_string().into())).collect(), sinks)
+        let needed =
+            documents.into_iter().filter(|document| sinks.iter().any(|(_, wanted)| *wanted == document.version));
+        (needed.map(|document| (document.version, document.text)).collect(), sinks)
     }
 }
 
@@ -124,6 +125,15 @@ impl Routes {
 pub type Documents = Vec<(SpecVersion, Arc<str>)>;
 /// The sinks that want an event, each with its version.
 pub type Wanted = Vec<(Arc<str>, SpecVersion)>;
+
+/// What a sink's filter reads.
+struct OfEvent<'d>(&'d Value);
+
+impl Variables for OfEvent<'_> {
+    fn variable(&self, name: &str) -> Result<Option<&Value>, String> {
+        Ok((name == "event").then_some(self.0))
+    }
+}
 
 impl Route {
     fn wants_type(&self, kind: &str) -> bool {
@@ -134,8 +144,7 @@ impl Route {
     /// filter that is wrong mustn't lose anything.
     fn wants(&self, document: &Value) -> bool {
         let Some(when) = &self.when else { return true };
-        let scope = Map::from_iter([("event".to_owned(), document.clone())]);
-        when.holds(&scope).unwrap_or_else(|error| {
+        when.holds(&OfEvent(document)).unwrap_or_else(|error| {
             tracing::warn!(sink = %self.sink, %error, "the sink's `when` failed, the event is sent");
             true
         })

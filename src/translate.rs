@@ -6,17 +6,18 @@
 mod explain;
 mod recollection;
 mod run;
+mod scope;
 
 pub use explain::{Explanation, MappingExplained, RuleExplained, Verdict};
 pub use recollection::Recollection;
 
-use crate::argocd;
 use crate::cdevents::{Event, SpecVersion};
 use crate::mapping::{EvalError, Mapping, Mappings};
 use crate::notification::Notification;
-use handlebars::Context;
 use jiff::{SignedDuration, Timestamp};
+use scope::{Scope, Told};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Whose memory it is: a mapping by its name, and the key that it gave the notification.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,8 +65,30 @@ pub struct Emission {
     pub rule: String,
     /// The event. One with the id of an event that is held replaces that.
     pub event: Event,
+    /// As each of the spec versions that were asked for writes it.
+    pub documents: Vec<Document>,
     /// Absent: it goes out at once.
     pub hold: Option<Hold>,
+}
+
+/// An event as one spec version writes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The version.
+    pub version: SpecVersion,
+    /// For filters.
+    pub value: Value,
+    /// For the wire.
+    pub text: Arc<str>,
+}
+
+impl Document {
+    /// Writes a document down.
+    #[must_use]
+    pub fn new(version: SpecVersion, value: Value) -> Self {
+        let text = value.to_string().into();
+        Self { version, value, text }
+    }
 }
 
 /// An event that waits in the store before it goes out.
@@ -98,7 +121,7 @@ pub struct Failure {
 /// A notification of which is known what it's about.
 #[derive(Debug)]
 pub struct Prepared<'m> {
-    scope: Context,
+    told: Told,
     accepted: Vec<&'m Mapping>,
     owners: Vec<Owner>,
     received_at: Timestamp,
@@ -112,8 +135,8 @@ pub struct Prepared<'m> {
 /// [`Failure`] when `accept` or `key` fail; what they read and isn't there only means that the mapping doesn't read it.
 pub fn prepare(mappings: &Mappings, notification: Notification) -> Result<Prepared<'_>, Failure> {
     let received_at = notification.request.received_at;
-    let scope = scope(notification);
-    let mut prepared = Prepared { scope, accepted: Vec::new(), owners: Vec::new(), received_at, explained: Vec::new() };
+    let told = Told::new(notification);
+    let mut prepared = Prepared { told, accepted: Vec::new(), owners: Vec::new(), received_at, explained: Vec::new() };
     for mapping in &mappings.0 {
         prepared.ask(mapping)?;
     }
@@ -148,69 +171,34 @@ impl<'m> Prepared<'m> {
     }
 
     fn ask(&mut self, mapping: &'m Mapping) -> Result<(), Failure> {
-        enter(&mut self.scope, mapping);
         let failed = |problem: String| Failure { mapping: mapping.name.clone(), rule: None, problem };
-        let mut explained =
-            MappingExplained { mapping: mapping.name.clone(), key: None, why_not: None, rules: Vec::new() };
-        let none = Map::new();
-        for name in mapping.lets_before() {
-            run::fill_let(&mut self.scope, mapping, name).map_err(&failed)?;
-        }
-        let data = self.scope.data().as_object().unwrap_or(&none);
-        let accepted = match mapping.accept.as_ref().map(|accept| accept.holds(data)) {
-            None | Some(Ok(true)) => None,
-            Some(Ok(false)) => Some("`accept` is false".to_owned()),
-            Some(Err(error @ EvalError::Absent(_))) => Some(format!("`accept` {error}")),
-            Some(Err(EvalError::Failed(problem))) => return Err(failed(format!("`accept`: {problem}"))),
-        };
-        explained.why_not = match (accepted, mapping.key.value(data)) {
-            (Some(why_not), _) => Some(why_not),
-            (None, Ok(Value::String(key))) if !key.is_empty() => {
-                explained.key = Some(key.clone());
+        let (key, why_not) = match key_of(mapping, &self.told).map_err(failed)? {
+            Ok(key) => {
                 self.accepted.push(mapping);
-                self.owners.push(Owner { mapping: mapping.name.clone(), key });
-                None
+                self.owners.push(Owner { mapping: mapping.name.clone(), key: key.clone() });
+                (Some(key), None)
             }
-            (None, Ok(Value::String(_))) => Some("`key` is empty".to_owned()),
-            (None, Err(error @ EvalError::Absent(_))) => Some(format!("`key` {error}")),
-            (None, Ok(other)) => return Err(failed(format!("`key` must be text, and is {other}"))),
-            (None, Err(EvalError::Failed(problem))) => return Err(failed(format!("`key`: {problem}"))),
+            Err(why_not) => (None, Some(why_not)),
         };
-        self.explained.push(explained);
+        self.explained.push(MappingExplained { mapping: mapping.name.clone(), key, why_not, rules: Vec::new() });
         Ok(())
     }
 }
 
-/// What rules read, but for what depends on the mapping. The body is moved into it, not copied.
-fn scope(mut notification: Notification) -> Context {
-    let stated = notification.body.pointer("/context/argocdUrl").and_then(Value::as_str).filter(|url| !url.is_empty());
-    let stated = stated.map(|url| url.trim_end_matches('/').to_owned());
-    let argo = notification.application().map(|application| {
-        let mut facts = argocd::facts(application);
-        facts.app.url = stated.as_ref().map(|url| match &facts.app.namespace {
-            Some(namespace) => format!("{url}/applications/{namespace}/{}", facts.app.name),
-            None => format!("{url}/applications/{}", facts.app.name),
-        });
-        serde_json::to_value(facts).unwrap_or_default()
-    });
-    let source = &mut notification.request.source;
-    if source.uri.is_empty() {
-        source.uri = stated.unwrap_or_else(|| format!("urn:argocd:{}", source.name));
+/// What a notification is about to a mapping, or why that doesn't read it.
+fn key_of(mapping: &Mapping, told: &Told) -> Result<Result<String, String>, String> {
+    let scope = Scope::new(told, mapping, Map::new());
+    match mapping.accept.as_ref().map(|accept| accept.holds(&scope)) {
+        None | Some(Ok(true)) => {}
+        Some(Ok(false)) => return Ok(Err("`accept` is false".to_owned())),
+        Some(Err(error @ EvalError::Absent(_))) => return Ok(Err(format!("`accept` {error}"))),
+        Some(Err(EvalError::Failed(problem))) => return Err(format!("`accept`: {problem}")),
     }
-    let request = serde_json::to_value(&notification.request).unwrap_or_default();
-    let mut root = Map::from_iter([("body".to_owned(), notification.body), ("request".to_owned(), request)]);
-    if let Some(argo) = argo {
-        root.insert("argo".to_owned(), argo);
-    }
-    let mut scope = Context::null();
-    *scope.data_mut() = Value::Object(root);
-    scope
-}
-
-/// What depends on the mapping, and nothing of the one before.
-fn enter(scope: &mut Context, mapping: &Mapping) {
-    if let Some(root) = scope.data_mut().as_object_mut() {
-        root.retain(|name, _| ["body", "request", "argo"].contains(&name.as_str()));
-        root.insert("parameters".to_owned(), Value::Object(mapping.parameters.clone()));
+    match mapping.key.value(&scope) {
+        Ok(Value::String(key)) if !key.is_empty() => Ok(Ok(key)),
+        Ok(Value::String(_)) => Ok(Err("`key` is empty".to_owned())),
+        Err(error @ EvalError::Absent(_)) => Ok(Err(format!("`key` {error}"))),
+        Ok(other) => Err(format!("`key` must be text, and is {other}")),
+        Err(EvalError::Failed(problem)) => Err(format!("`key`: {problem}")),
     }
 }

@@ -19,7 +19,7 @@ pub(in crate::mapping) use value::Val;
 
 use ::cel::Env;
 use ::cel::common::ast::{Expr as Node, IdedExpr};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::LazyLock;
 
 /// Longest expression in bytes.
@@ -168,7 +168,7 @@ impl Condition {
     /// # Errors
     ///
     /// When the evaluation fails otherwise.
-    pub fn holds(&self, scope: &Map<String, Value>) -> Result<bool, ConditionError> {
+    pub fn holds(&self, scope: &dyn Variables) -> Result<bool, ConditionError> {
         match self.0.holds(scope) {
             Ok(holds) => Ok(holds),
             Err(EvalError::Absent(_)) => Ok(false),

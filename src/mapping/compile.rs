@@ -131,11 +131,10 @@ impl Compiler<'_> {
         };
         let lets = self.lets(spec);
         let defaults = spec.get("defaults");
-        let rules = self.rules(&rules, defaults, &lets, &mut library);
+        let rules = self.rules(&rules, defaults, &mut library);
         let file = self.file.to_owned();
-        let before: Vec<_> = accept.iter().chain(&key).flat_map(|expr| expr.reads().iter().cloned()).collect();
-        let needs_before = closure(&lets, self.names.lets_in(&before));
-        Some(Mapping { name: name?, file, parameters, accept, key: key?, lets, needs_before, rules, library })
+        let parameters = Value::Object(parameters);
+        Some(Mapping { name: name?, file, parameters, accept, key: key?, lets, rules, library })
     }
 
     fn library(&mut self, partials: &BTreeMap<String, String>) -> Option<Library> {
@@ -193,7 +192,8 @@ impl Compiler<'_> {
             }
             if let Some(expr) = self.expr(node, check::Extra::None) {
                 let needs = self.names.lets_in(expr.reads());
-                compiled.insert(key.name.clone(), Let { expr, needs });
+                let remembers = expr.reads().iter().any(|path| path[0] == "memory");
+                compiled.insert(key.name.clone(), Let { expr, needs, remembers });
             }
         }
         let mut sorted: IndexMap<String, Let> = IndexMap::new();
@@ -201,7 +201,7 @@ impl Compiler<'_> {
             let ready = compiled.iter().position(|(_, one): (&String, &Let)| {
                 one.needs.iter().all(|need| sorted.contains_key(need) || !self.names.lets.contains(need))
             });
-            let Some((name, one)) = ready.and_then(|index| compiled.shift_remove_index(index)) else {
+            let Some((name, mut one)) = ready.and_then(|index| compiled.shift_remove_index(index)) else {
                 let names: Vec<&str> = compiled.keys().map(String::as_str).collect();
                 let at = spec.get("let").map(|node| node.at).unwrap_or_default();
                 self.fault(
@@ -211,18 +211,13 @@ impl Compiler<'_> {
                 );
                 break;
             };
+            one.remembers |= one.needs.iter().filter_map(|need| sorted.get(need)).any(|need| need.remembers);
             sorted.insert(name, one);
         }
         sorted
     }
 
-    fn rules(
-        &mut self,
-        nodes: &[Node],
-        defaults: Option<&Node>,
-        lets: &IndexMap<String, Let>,
-        library: &mut Library,
-    ) -> Vec<Rule> {
+    fn rules(&mut self, nodes: &[Node], defaults: Option<&Node>, library: &mut Library) -> Vec<Rule> {
         let mut seen: Vec<String> = Vec::new();
         let mut rules = Vec::new();
         for node in nodes {
@@ -239,32 +234,21 @@ impl Compiler<'_> {
                 self.fault(at, format!("two rules are named `{name}`"), "give each a name of its own".into());
             }
             seen.push(name.clone());
-            rules.push(self.rule(name, node, defaults, lets, library));
+            rules.push(self.rule(name, node, defaults, library));
         }
         rules
     }
 
-    fn rule(
-        &mut self,
-        name: String,
-        node: &Node,
-        defaults: Option<&Node>,
-        lets: &IndexMap<String, Let>,
-        library: &mut Library,
-    ) -> Rule {
+    fn rule(&mut self, name: String, node: &Node, defaults: Option<&Node>, library: &mut Library) -> Rule {
         let for_each = node.get("forEach").and_then(|inner| self.expr(inner, check::Extra::None));
         let extra = if node.get("forEach").is_some() { check::Extra::Item } else { check::Extra::None };
         let when = node.get("when").and_then(|inner| self.when(inner, extra));
-        let mut reads: Vec<Vec<String>> = Vec::new();
         let emit = node.get("emit").map(|inner| merged(defaults, inner));
-        let emit = emit.as_ref().and_then(|inner| self.emit(node, inner, extra, library, &mut reads));
+        let emit = emit.as_ref().and_then(|inner| self.emit(node, inner, extra, library));
         let after = if emit.is_some() { extra.with_event() } else { extra };
         let remember = node.get("remember").and_then(Node::entries).unwrap_or_default();
-        let remember =
-            remember.iter().map(|(key, inner)| (key.name.clone(), self.tree(inner, after, library, &mut reads)));
+        let remember = remember.iter().map(|(key, inner)| (key.name.clone(), self.tree(inner, after, library)));
         let remember = remember.collect();
-        let first = when.iter().map(|when| &when.whole).chain(&for_each).flat_map(|expr| expr.reads().iter().cloned());
-        let first: Vec<_> = first.collect();
         Rule {
             line: node.at.line,
             when,
@@ -274,8 +258,6 @@ impl Compiler<'_> {
             forget: self.words(node.get("forget")),
             drop: self.words(node.get("drop")),
             stop: self.flag(node.get("stop")),
-            needs_first: closure(lets, self.names.lets_in(&first)),
-            needs_then: closure(lets, self.names.lets_in(&reads)),
             name,
         }
     }
@@ -290,14 +272,7 @@ impl Compiler<'_> {
         Some(When { whole, terms })
     }
 
-    fn emit(
-        &mut self,
-        rule: &Node,
-        node: &Node,
-        extra: check::Extra,
-        library: &mut Library,
-        reads: &mut Vec<Vec<String>>,
-    ) -> Option<Emit> {
+    fn emit(&mut self, rule: &Node, node: &Node, extra: check::Extra, library: &mut Library) -> Option<Emit> {
         self.keys(node, &EMIT, "`emit`");
         let kind = self.kind(node)?;
         check::event(self, node, &kind);
@@ -311,10 +286,9 @@ impl Compiler<'_> {
             );
         }
         let hold = hold.and_then(|hold| self.expr(hold, extra));
-        reads.extend(hold.iter().flat_map(|expr| expr.reads().iter().cloned()));
         let subject = node.get("subject");
         let mut field = |of: Option<&Node>, name: &str| {
-            of.and_then(|node| node.get(name)).map(|inner| self.tree(inner, extra, library, reads))
+            of.and_then(|node| node.get(name)).map(|inner| self.tree(inner, extra, library))
         };
         Some(Emit {
             kind,
@@ -359,34 +333,23 @@ impl Compiler<'_> {
     }
 
     /// A value to be rendered: text is a template, `{$cel: …}` a typed value, anything else is what it is.
-    fn tree(&mut self, node: &Node, extra: check::Extra, library: &mut Library, reads: &mut Vec<Vec<String>>) -> Tree {
+    fn tree(&mut self, node: &Node, extra: check::Extra, library: &mut Library) -> Tree {
         match &node.inner {
-            Inner::Scalar(Value::String(text)) if text.contains("{{") => {
-                self.template(node, text, extra, library, reads)
-            }
+            Inner::Scalar(Value::String(text)) if text.contains("{{") => self.template(node, text, extra, library),
             Inner::Scalar(value) => Tree::Literal(value.clone()),
-            Inner::List(items) => Tree::List(items.iter().map(|item| self.tree(item, extra, library, reads)).collect()),
+            Inner::List(items) => Tree::List(items.iter().map(|item| self.tree(item, extra, library)).collect()),
             Inner::Map(entries) if entries.len() == 1 && entries[0].0.name == "$cel" => {
                 let expr = self.expr(&entries[0].1, extra);
-                reads.extend(expr.iter().flat_map(|expr| expr.reads().iter().cloned()));
                 expr.map_or(Tree::Literal(Value::Null), Tree::Typed)
             }
             Inner::Map(entries) => {
-                let entry =
-                    |(key, inner): &(node::Key, Node)| (key.name.clone(), self.tree(inner, extra, library, reads));
+                let entry = |(key, inner): &(node::Key, Node)| (key.name.clone(), self.tree(inner, extra, library));
                 Tree::Map(entries.iter().map(entry).collect())
             }
         }
     }
 
-    fn template(
-        &mut self,
-        node: &Node,
-        text: &str,
-        extra: check::Extra,
-        library: &mut Library,
-        reads: &mut Vec<Vec<String>>,
-    ) -> Tree {
+    fn template(&mut self, node: &Node, text: &str, extra: check::Extra, library: &mut Library) -> Tree {
         match library.compile(text) {
             Ok((template, paths)) => {
                 for path in &paths {
@@ -394,7 +357,6 @@ impl Compiler<'_> {
                         self.fault(node.at, message, remedy);
                     }
                 }
-                reads.extend(paths);
                 Tree::Template(template)
             }
             Err(NotTemplate { line, column, message, remedy }) => {
@@ -519,19 +481,4 @@ fn merged(defaults: Option<&Node>, emit: &Node) -> Node {
     let missing = defaults.iter().filter(|(key, _)| !own.iter().any(|(other, _)| other.name == key.name));
     entries.extend(missing.cloned());
     Node { at: emit.at, inner: Inner::Map(entries) }
-}
-
-/// The named values that are needed, and what those need, in an order in which each comes after what it reads.
-fn closure(lets: &IndexMap<String, Let>, mut wanted: Vec<String>) -> Vec<String> {
-    let mut index = 0;
-    while index < wanted.len() {
-        let more = lets.get(&wanted[index]).map(|one| one.needs.clone()).unwrap_or_default();
-        for need in more {
-            if !wanted.contains(&need) {
-                wanted.push(need);
-            }
-        }
-        index += 1;
-    }
-    lets.keys().filter(|name| wanted.contains(name)).cloned().collect()
 }

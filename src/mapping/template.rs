@@ -3,9 +3,10 @@
 //! What is absent comes out empty. Plain paths (`{{argo.app.name}}`), alone or within text, are looked up directly; anything else
 //! goes through the Handlebars library. Output is bounded, and nothing can include itself.
 
+use super::cel::Variables;
 use handlebars::template::{Parameter, Template as Parsed, TemplateElement};
 use handlebars::{Context, Handlebars, HelperDef, Path, handlebars_helper};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -19,8 +20,16 @@ const LOOPS: usize = 2;
 pub(crate) enum Template {
     /// Text and plain paths.
     Plain(Vec<Part>),
-    /// A name in the library's registry.
-    Named(String),
+    /// What goes through the library.
+    Named(Named),
+}
+
+/// A template in the library's registry.
+#[derive(Debug)]
+pub(crate) struct Named {
+    name: String,
+    /// What it may read: only that is copied for it.
+    reads: Vec<Vec<String>>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -103,27 +112,62 @@ impl Library {
             return Ok((Template::Plain(parts), paths));
         }
         let parsed = Parsed::compile(text).map_err(|error| not_template(&error))?;
-        let mut walk = Walk { library: self, paths: Vec::new(), within: Vec::new(), loops: 0 };
+        let mut walk = Walk { library: self, paths: Vec::new(), outer: Vec::new(), within: Vec::new(), loops: 0 };
         walk.template(&parsed, true)?;
-        let paths = walk.paths;
+        let Walk { paths, outer, .. } = walk;
         self.count += 1;
         // A space can't be in a partial's name.
         let name = format!("template {}", self.count);
         self.registry.register_template(&name, parsed);
-        Ok((Template::Named(name), paths))
+        let mut reads: Vec<_> = paths.iter().cloned().chain(outer).collect();
+        // What is whole stands before its parts.
+        reads.sort_by_key(Vec::len);
+        Ok((Template::Named(Named { name, reads }), paths))
     }
 
     /// The text that a template gives.
-    pub(super) fn render(&self, template: &Template, scope: &Context) -> Result<String, String> {
+    pub(crate) fn render(&self, template: &Template, scope: &dyn Variables) -> Result<String, String> {
         match template {
-            Template::Plain(parts) => plain_text(parts, scope.data()),
-            Template::Named(name) => {
+            Template::Plain(parts) => plain_text(parts, scope),
+            Template::Named(Named { name, reads }) => {
+                let context = Context::from(copied(reads, scope)?);
                 let mut out = Bounded(Vec::new());
-                self.registry.render_with_context_to_write(name, scope, &mut out).map_err(|error| error.to_string())?;
+                self.registry
+                    .render_with_context_to_write(name, &context, &mut out)
+                    .map_err(|error| error.to_string())?;
                 String::from_utf8(out.0).map_err(|error| error.to_string())
             }
         }
     }
+}
+
+/// What stands at a path.
+fn found<'s>(path: &[String], scope: &'s dyn Variables) -> Result<Option<&'s Value>, String> {
+    let Some((root, members)) = path.split_first() else { return Ok(None) };
+    Ok(members.iter().try_fold(scope.variable(root)?, |value, name| Some(value?.get(name))).flatten())
+}
+
+/// The part of the scope that some paths lead to.
+fn copied(paths: &[Vec<String>], scope: &dyn Variables) -> Result<Value, String> {
+    let mut whole = Value::Object(Map::new());
+    for path in paths {
+        let Some(value) = found(path, scope)? else { continue };
+        let mut place = &mut whole;
+        for name in path {
+            if !place.is_object() {
+                break;
+            }
+            place = &mut place[name.as_str()];
+            if place.is_null() {
+                *place = Value::Object(Map::new());
+            }
+        }
+        // A part of what was copied already is there.
+        if place.as_object().is_some_and(Map::is_empty) {
+            *place = value.clone();
+        }
+    }
+    Ok(whole)
 }
 
 struct Bounded(Vec<u8>);
@@ -180,14 +224,13 @@ fn is_helper(name: &str) -> bool {
         || HELPERS.iter().any(|(usage, _)| usage.split(' ').next() == Some(name))
 }
 
-fn plain_text(parts: &[Part], scope: &Value) -> Result<String, String> {
+fn plain_text(parts: &[Part], scope: &dyn Variables) -> Result<String, String> {
     let mut out = String::new();
     for part in parts {
         match part {
             Part::Text(text) => out.push_str(text),
             Part::Path(path) => {
-                let found = path.iter().try_fold(scope, |value, name| value.get(name));
-                found.into_iter().for_each(|value| push(&mut out, value));
+                found(path, scope)?.into_iter().for_each(|value| push(&mut out, value));
             }
         }
         if out.len() > MOST {
@@ -237,6 +280,8 @@ fn not_template(error: &handlebars::TemplateError) -> NotTemplate {
 struct Walk<'l> {
     library: &'l Library,
     paths: Vec<Vec<String>>,
+    /// What is read from within a block: it may be of the root, or of what the block goes over.
+    outer: Vec<Vec<String>>,
     within: Vec<String>,
     loops: usize,
 }
@@ -290,7 +335,8 @@ impl Walk<'_> {
                 let Some(name) = partial.name.as_name().map(str::to_owned) else {
                     return Err(fault("a partial's name can't be computed", "write {{> name}}"));
                 };
-                self.partial(&name, rooted && partial.params.is_empty())
+                self.parameters(partial.params.iter().chain(partial.hash.values()), rooted)?;
+                self.partial(&name, rooted && partial.params.is_empty() && partial.hash.is_empty())
             }
             _ => Err(fault("decorators aren't supported", "use a partial: {{> name}}")),
         }
@@ -343,12 +389,19 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Within `each` and `with`, names are relative to what is looped over; `../` and `@index` are the library's.
+    /// Within `each` and `with`, names are relative to what is looped over, and may be of the root all the same.
     fn read(&mut self, raw: &str, rooted: bool) {
-        let plain = raw.split(['/', '[']).next().unwrap_or_default();
-        let path: Vec<String> = plain.split('.').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        if rooted && !raw.starts_with(['@', '.']) && path.first().is_some_and(|root| root != "this") {
+        let outer = raw.trim_start_matches("../");
+        let outer = outer.strip_prefix("@root").unwrap_or(outer);
+        let names = outer.split(['.', '/']).take_while(|name| !name.contains('['));
+        let path: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        if path.first().is_none_or(|root| root == "this" || root.starts_with('@')) {
+            return;
+        }
+        if rooted && outer == raw && !raw.starts_with('.') {
             self.paths.push(path);
+        } else {
+            self.outer.push(path);
         }
     }
 }

@@ -199,6 +199,29 @@ fn named_values_may_use_each_other_but_not_in_a_circle() {
     assert!(faults(&lets("a: b, b: a"))[0].message.contains("circle"));
 }
 
+#[test]
+fn templates_read_what_blocks_and_partials_are_about_and_what_is_around_them() {
+    let partials = BTreeMap::from([
+        ("named".to_owned(), "{{name}} in {{team}}".to_owned()),
+        ("of".to_owned(), "{{n}}".to_owned()),
+    ]);
+    let mut library = Library::new(&partials).unwrap();
+    let scope = json!({"app": {"n": "pear", "l": [{"n": 1}, {"n": 2}], "deep": {"er": "x"}}, "team": "fruit"});
+    let scope = scope.as_object().unwrap().clone();
+    for (source, text) in [
+        ("{{#each app.l}}{{n}} {{../team}} {{@root.app.n}} {{@index}};{{/each}}", "1 fruit pear 0;2 fruit pear 1;"),
+        ("{{#with app.deep}}{{er}}{{/with}} {{app.deep.er}}", "x x"),
+        ("{{> named name=app.n}}", "pear in fruit"),
+        ("{{> of app}}", "pear"),
+        ("{{#if (eq team 'fruit')}}{{default app.none app.n}}{{/if}}", "pear"),
+        ("{{lookup app 'n'}} {{app.deep.er}}", "pear x"),
+        ("{{#each app.l as |one|}}{{one.n}}{{/each}}", "12"),
+    ] {
+        let (template, _) = library.compile(source).unwrap();
+        assert_eq!(library.render(&template, &scope).as_deref(), Ok(text), "{source}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_value_can_break_the_json_around_it(value in "\\PC*") {
@@ -211,7 +234,7 @@ proptest::proptest! {
     #[test]
     fn plain_paths_are_looked_up_as_handlebars_would(text in "[a-z .]{0,8}", deep in "\\PC{0,8}") {
         let mut library = Library::new(&BTreeMap::new()).unwrap();
-        let scope = handlebars::Context::wraps(json!({"a": {"b": deep, "c": [1, "x", null], "d": true, "e": {"f": 1}}})).unwrap();
+        let scope = json!({"a": {"b": deep, "c": [1, "x", null], "d": true, "e": {"f": 1}}}).as_object().unwrap().clone();
         for path in ["a.b", "a.c", "a.d", "a.e", "a.x.y", "z"] {
             let source = format!("{text}{{{{{path}}}}}{text}");
             let (fast, _) = library.compile(&source).unwrap();

@@ -1,8 +1,7 @@
 //! Values of an event: literals, templates and typed values, in maps and lists.
 
-use super::cel::{EvalError, Expr};
+use super::cel::{EvalError, Expr, Variables};
 use super::template::{Library, Template};
-use handlebars::Context;
 use serde_json::{Map, Value};
 
 /// A value to be rendered.
@@ -29,7 +28,7 @@ impl Tree {
     pub(crate) fn render(
         &self,
         library: &Library,
-        scope: &Context,
+        scope: &dyn Variables,
         empty: &mut Vec<String>,
     ) -> Result<Option<Value>, Unrendered> {
         let mut renderer = Renderer { library, scope, path: String::new(), empty };
@@ -39,7 +38,7 @@ impl Tree {
 
 struct Renderer<'r> {
     library: &'r Library,
-    scope: &'r Context,
+    scope: &'r dyn Variables,
     path: String,
     empty: &'r mut Vec<String>,
 }
@@ -64,8 +63,7 @@ impl Renderer<'_> {
     }
 
     fn typed(&self, expr: &Expr) -> Result<Option<Value>, Unrendered> {
-        let none = Map::new();
-        match expr.value(self.scope.data().as_object().unwrap_or(&none)) {
+        match expr.value(self.scope) {
             Ok(value) => Ok(Some(value)),
             Err(EvalError::Absent(_)) => Ok(None),
             Err(EvalError::Failed(problem)) => Err(self.failed(problem)),

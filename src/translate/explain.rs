@@ -1,9 +1,8 @@
 //! Why a rule matched or didn't, down to the term that decided.
 
-use crate::mapping::{EvalError, Expr, When};
+use crate::mapping::{EvalError, Expr, Variables, When};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
 use std::fmt;
 
 /// Why a notification became what it became.
@@ -75,7 +74,7 @@ pub enum Verdict {
 }
 
 /// The first term that doesn't hold, and the values that it read.
-pub(super) fn deciding(when: &When, scope: &Map<String, Value>, absent: Option<String>) -> (String, String) {
+pub(super) fn deciding(when: &When, scope: &dyn Variables, absent: Option<String>) -> (String, String) {
     let failing = when.terms.iter().find(|term| !matches!(term.holds(scope), Ok(true)));
     let term = failing.unwrap_or(&when.whole);
     let why = match term.holds(scope) {
@@ -85,9 +84,9 @@ pub(super) fn deciding(when: &When, scope: &Map<String, Value>, absent: Option<S
     (term.source().to_owned(), why)
 }
 
-fn values(term: &Expr, scope: &Map<String, Value>) -> String {
+fn values(term: &Expr, scope: &dyn Variables) -> String {
     let read = term.reads().iter().map(|path| {
-        let mut value = path.first().and_then(|root| scope.get(root));
+        let mut value = path.first().and_then(|root| scope.variable(root).ok().flatten());
         for name in path.iter().skip(1) {
             value = value.and_then(|value| value.get(name));
         }

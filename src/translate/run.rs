@@ -1,16 +1,20 @@
 //! The rules of the mappings that accepted a notification, one after another.
 
-use super::{Change, Emission, Explanation, Failure, Hold, Owner, Past, Prepared, RuleExplained, Translation, Verdict};
+use super::scope::Scope;
+use super::{
+    Change, Document, Emission, Explanation, Failure, Hold, Owner, Past, Prepared, RuleExplained, Translation, Verdict,
+};
 use crate::cdevents::{self, Event, SpecVersion};
 use crate::config::units;
-use crate::mapping::{Emit, EvalError, Expr, Mapping, Rule, Tree};
-use handlebars::Context;
+use crate::mapping::{Emit, EvalError, Expr, Mapping, Rule, Tree, Variables};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
 /// Most events of one notification: a `forEach` over a large list mustn't fill the store.
 const MOST_EVENTS: usize = 1000;
+/// Most bytes of an event, as one spec version writes it.
+const LARGEST_EVENT: usize = 1 << 20;
 
 pub(super) fn run(
     prepared: Prepared<'_>,
@@ -18,24 +22,21 @@ pub(super) fn run(
     versions: &[SpecVersion],
     mut explanation: Option<&mut Explanation>,
 ) -> Result<Translation, Failure> {
-    let Prepared { mut scope, accepted, owners, received_at, .. } = prepared;
+    let Prepared { told, accepted, owners, received_at, .. } = prepared;
     let newest = [SpecVersion::NEWEST];
     let versions = if versions.is_empty() { &newest[..] } else { versions };
     let mut said = HashSet::new();
     let mut translation = Translation::default();
     for (mapping, owner) in accepted.into_iter().zip(owners) {
-        super::enter(&mut scope, mapping);
-        let memory = past.memory(&owner);
         let mut run = Run {
             mapping,
-            scope: &mut scope,
+            scope: Scope::new(&told, mapping, past.memory(&owner)),
+            source: told.source_uri(),
             past,
             versions,
             received_at,
             said: &mut said,
-            memory,
             remembers: false,
-            filled: HashSet::new(),
             change: Change { owner, memory: None, drop: Vec::new(), emissions: Vec::new() },
             explained: explanation.is_some().then(Vec::new),
         };
@@ -55,23 +56,20 @@ pub(super) fn run(
 /// One mapping and one notification.
 struct Run<'r> {
     mapping: &'r Mapping,
-    scope: &'r mut Context,
+    scope: Scope<'r>,
+    source: Option<&'r str>,
     past: &'r dyn Past,
     versions: &'r [SpecVersion],
     received_at: Timestamp,
     /// Ids of the events of this notification, over all mappings.
     said: &'r mut HashSet<String>,
-    memory: Map<String, Value>,
     remembers: bool,
-    /// Named values that were evaluated.
-    filled: HashSet<&'r str>,
     change: Change,
     explained: Option<Vec<RuleExplained>>,
 }
 
 impl<'r> Run<'r> {
     fn rules(&mut self) -> Result<(), Failure> {
-        self.set("memory", Value::Object(self.memory.clone()));
         for rule in &self.mapping.rules {
             let stop = self.rule(rule).map_err(|problem| Failure {
                 mapping: self.mapping.name.clone(),
@@ -87,24 +85,20 @@ impl<'r> Run<'r> {
 
     fn finish(mut self) -> (Change, Option<Vec<RuleExplained>>) {
         if self.remembers {
-            self.change.memory = Some(self.memory);
+            self.change.memory = Some(self.scope.into_memory());
         }
         (self.change, self.explained)
     }
 
     /// Whether later rules are skipped.
     fn rule(&mut self, rule: &'r Rule) -> Result<bool, String> {
-        self.fill(&rule.needs_first)?;
+        self.scope.enter(None);
         let Some(items) = self.items(rule)? else { return Ok(false) };
         let mut matched = false;
         for (index, item) in items.into_iter().enumerate() {
-            if let Some(item) = item {
-                self.set("item", item);
-                self.set("index", index.into());
-            }
+            self.scope.enter(item.map(|item| (index, item)));
             if self.matches(rule)? {
                 matched = true;
-                self.fill(&rule.needs_then)?;
                 self.act(rule)?;
             }
         }
@@ -114,11 +108,14 @@ impl<'r> Run<'r> {
     /// What `forEach` goes over; nothing when that isn't there.
     fn items(&mut self, rule: &Rule) -> Result<Option<Vec<Option<Value>>>, String> {
         let Some(for_each) = &rule.for_each else { return Ok(Some(vec![None])) };
-        match for_each.value(self.data()) {
+        match for_each.value(&self.scope) {
             Ok(Value::Array(items)) => Ok(Some(items.into_iter().map(Some).collect())),
             Ok(other) => Err(format!("`forEach` must be a list, and is {other}")),
             Err(error @ EvalError::Absent(_)) => {
-                self.explain(rule, Verdict::NotMatched { term: for_each.source().to_owned(), why: error.to_string() });
+                self.explain(rule, || Verdict::NotMatched {
+                    term: for_each.source().to_owned(),
+                    why: error.to_string(),
+                });
                 Ok(None)
             }
             Err(EvalError::Failed(problem)) => Err(format!("`forEach`: {problem}")),
@@ -127,15 +124,16 @@ impl<'r> Run<'r> {
 
     fn matches(&mut self, rule: &Rule) -> Result<bool, String> {
         let Some(when) = &rule.when else { return Ok(true) };
-        let verdict = match when.whole.holds(self.data()) {
+        let absent = match when.whole.holds(&self.scope) {
             Ok(true) => return Ok(true),
             Ok(false) => None,
-            Err(error @ EvalError::Absent(_)) => Some(error.to_string()),
+            Err(error @ EvalError::Absent(_)) => Some(error),
             Err(EvalError::Failed(problem)) => return Err(format!("`when`: {problem}")),
         };
         if self.explained.is_some() {
-            let (term, why) = super::explain::deciding(when, self.data(), verdict);
-            self.explain(rule, Verdict::NotMatched { term, why });
+            let absent = absent.map(|error| error.to_string());
+            let (term, why) = super::explain::deciding(when, &self.scope, absent);
+            self.explain(rule, || Verdict::NotMatched { term, why });
         }
         Ok(false)
     }
@@ -146,19 +144,26 @@ impl<'r> Run<'r> {
             self.drop_held(rule);
             let remembered = self.remembered(rule)?;
             self.apply(&rule.forget, remembered);
-            self.explain(rule, Verdict::Matched);
+            self.explain(rule, || Verdict::Matched);
             return Ok(());
         };
         let mut empty = Vec::new();
-        let event = self.event(emit, &mut empty)?;
-        if self.said.contains(&event.id) || self.past.said(&event.id) {
-            self.explain(rule, Verdict::SaidBefore { id: event.id });
+        let head = self.head(emit, &mut empty)?;
+        if self.said.contains(&head.id) || self.past.said(&head.id) {
+            self.explain(rule, || Verdict::SaidBefore { id: head.id });
             return Ok(());
         }
-        self.check(&event)?;
-        self.set("event", event.assemble(SpecVersion::NEWEST));
+        if self.said.len() >= MOST_EVENTS {
+            return Err(format!("one notification gives more than {MOST_EVENTS} events: narrow `forEach`"));
+        }
+        let event = self.event(emit, head, &mut empty)?;
+        let documents = self.documents(&event)?;
+        let newest = documents.iter().find(|document| document.version == SpecVersion::NEWEST);
+        let newest = newest.map_or_else(|| event.assemble(SpecVersion::NEWEST), |document| document.value.clone());
+        self.scope.set_event(Some(newest));
         let hold = self.hold(emit)?;
         let remembered = self.remembered(rule)?;
+        self.scope.set_event(None);
         self.drop_held(rule);
         let hold = match hold {
             Some(duration) => Some(Hold {
@@ -173,34 +178,34 @@ impl<'r> Run<'r> {
                 None
             }
         };
-        if self.said.len() >= MOST_EVENTS {
-            return Err(format!("one notification gives more than {MOST_EVENTS} events: narrow `forEach`"));
-        }
         self.said.insert(event.id.clone());
-        self.explain(
-            rule,
-            Verdict::Emitted {
-                id: event.id.clone(),
-                kind: event.kind.clone(),
-                until: hold.as_ref().map(|hold| hold.until),
-                empty,
-            },
-        );
-        self.change.emissions.push(Emission { rule: rule.name.clone(), event, hold });
+        let until = hold.as_ref().map(|hold| hold.until);
+        self.explain(rule, || Verdict::Emitted { id: event.id.clone(), kind: event.kind.clone(), until, empty });
+        self.change.emissions.push(Emission { rule: rule.name.clone(), event, documents, hold });
         Ok(())
     }
 
-    fn event(&mut self, emit: &Emit, empty: &mut Vec<String>) -> Result<Event, String> {
+    /// What an event's id is made of, and the id: most of the events that rules come to were said before.
+    fn head(&mut self, emit: &Emit, empty: &mut Vec<String>) -> Result<Head, String> {
         let subject_id = self.text(&emit.subject_id, "subject.id", empty)?.ok_or("`subject.id` comes out empty")?;
         let source = match &emit.source {
             Some(_) => self.text(&emit.source, "source", empty)?,
-            None => self.scope.data().pointer("/request/source/uri").and_then(Value::as_str).map(str::to_owned),
+            None => self.source.map(str::to_owned),
         };
         let source = source.ok_or("`source` comes out empty")?;
         let timestamp = self.text(&emit.timestamp, "timestamp", empty)?.ok_or("`timestamp` comes out empty")?;
-        let occurrence = self.text(&emit.occurrence, "occurrence", empty)?.unwrap_or_else(|| timestamp.clone());
-        let id = self.text(&emit.id, "id", empty)?;
-        let id = id.unwrap_or_else(|| cdevents::event_id(&source, &emit.kind, &subject_id, &occurrence));
+        let id = match self.text(&emit.id, "id", empty)? {
+            Some(id) => id,
+            None => {
+                let occurrence = self.text(&emit.occurrence, "occurrence", empty)?;
+                cdevents::event_id(&source, &emit.kind, &subject_id, occurrence.as_ref().unwrap_or(&timestamp))
+            }
+        };
+        Ok(Head { id, source, subject_id, timestamp })
+    }
+
+    fn event(&mut self, emit: &Emit, head: Head, empty: &mut Vec<String>) -> Result<Event, String> {
+        let Head { id, source, subject_id, timestamp } = head;
         let links = match self.tree(emit.links.as_ref(), "links", empty)? {
             Some(Value::Array(links)) => links,
             Some(_) => return Err("`links` must be a list".to_owned()),
@@ -228,22 +233,31 @@ impl<'r> Run<'r> {
     }
 
     /// Valid in every version that it will be sent in, and of a size that a collector takes.
-    fn check(&self, event: &Event) -> Result<(), String> {
-        for version in self.versions {
-            let document = event.assemble(*version);
-            let faults = cdevents::faults(&document, *version);
+    fn documents(&self, event: &Event) -> Result<Vec<Document>, String> {
+        let document = |version: &SpecVersion| {
+            let value = event.assemble(*version);
+            let faults = cdevents::faults(&value, *version);
             if !faults.is_empty() {
                 let list: Vec<String> =
                     faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect();
                 return Err(format!("{} isn't valid in CDEvents {version}: {}", event.kind, list.join("; ")));
             }
-        }
-        Ok(())
+            let document = Document::new(*version, value);
+            if document.text.len() > LARGEST_EVENT {
+                let is = document.text.len();
+                return Err(format!(
+                    "{} would be {is} bytes long, and {LARGEST_EVENT} is the most: say less",
+                    event.kind
+                ));
+            }
+            Ok(document)
+        };
+        self.versions.iter().map(document).collect()
     }
 
     fn hold(&self, emit: &Emit) -> Result<Option<SignedDuration>, String> {
         let Some(expr) = &emit.hold else { return Ok(None) };
-        let duration = duration(expr, self.data()).map_err(|problem| format!("`hold`: {problem}"))?;
+        let duration = duration(expr, &self.scope).map_err(|problem| format!("`hold`: {problem}"))?;
         Ok((!duration.is_zero()).then_some(duration))
     }
 
@@ -257,16 +271,7 @@ impl<'r> Run<'r> {
     }
 
     fn apply(&mut self, forget: &[String], remember: Map<String, Value>) {
-        if forget.iter().any(|name| self.memory.contains_key(name)) || !remember.is_empty() {
-            let before = self.memory.clone();
-            forget.iter().for_each(|name| drop(self.memory.shift_remove(name)));
-            self.memory.extend(remember);
-            if self.memory != before {
-                self.remembers = true;
-                self.set("memory", Value::Object(self.memory.clone()));
-                self.forget_lets("memory");
-            }
-        }
+        self.remembers |= self.scope.remember(forget, remember);
     }
 
     /// Also what an earlier rule held in this same notification.
@@ -297,78 +302,29 @@ impl<'r> Run<'r> {
         let Some(tree) = tree else { return Ok(None) };
         let mut here = Vec::new();
         let value = tree
-            .render(&self.mapping.library, self.scope, &mut here)
+            .render(&self.mapping.library, &self.scope, &mut here)
             .map_err(|error| format!("`{what}{}`: {}", error.path.replace('/', "."), error.problem))?;
         empty.extend(here.into_iter().map(|path| format!("{what}{}", path.replace('/', "."))));
         Ok(value)
     }
 
-    /// Evaluates named values that weren't yet.
-    fn fill(&mut self, names: &'r [String]) -> Result<(), String> {
-        for name in names {
-            if self.filled.insert(name) {
-                fill_let(self.scope, self.mapping, name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Named values that read what changed are evaluated again, for the rules that follow.
-    fn forget_lets(&mut self, root: &str) {
-        let mapping = self.mapping;
-        let mut stale: Vec<&str> = Vec::new();
-        for (name, one) in &mapping.lets {
-            let reads = one.expr.reads().iter().any(|path| path.first().is_some_and(|first| first == root));
-            if reads || one.needs.iter().any(|need| stale.contains(&need.as_str())) {
-                stale.push(name);
-            }
-        }
-        for name in stale {
-            self.filled.remove(name);
-        }
-    }
-
-    fn data(&self) -> &Map<String, Value> {
-        static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
-        self.scope.data().as_object().unwrap_or(&NONE)
-    }
-
-    fn set(&mut self, name: &str, value: Value) {
-        set(self.scope, name, value);
-    }
-
-    fn explain(&mut self, rule: &Rule, verdict: Verdict) {
+    fn explain(&mut self, rule: &Rule, verdict: impl FnOnce() -> Verdict) {
         if let Some(explained) = &mut self.explained {
-            explained.push(RuleExplained { rule: rule.name.clone(), line: rule.line, verdict });
+            explained.push(RuleExplained { rule: rule.name.clone(), line: rule.line, verdict: verdict() });
         }
     }
 }
 
-fn set(scope: &mut Context, name: &str, value: Value) {
-    if let Some(root) = scope.data_mut().as_object_mut() {
-        root.insert(name.to_owned(), value);
-    }
-}
-
-/// Evaluates one named value; what reads something absent is absent itself.
-pub(super) fn fill_let(scope: &mut Context, mapping: &Mapping, name: &str) -> Result<(), String> {
-    let Some(one) = mapping.lets.get(name) else { return Ok(()) };
-    let none = Map::new();
-    let value = match one.expr.value(scope.data().as_object().unwrap_or(&none)) {
-        Ok(value) => Some(value),
-        Err(EvalError::Absent(_)) => None,
-        Err(EvalError::Failed(problem)) => return Err(format!("`let` {name}: {problem}")),
-    };
-    match (value, scope.data_mut().as_object_mut()) {
-        (Some(value), Some(root)) => drop(root.insert(name.to_owned(), value)),
-        (None, Some(root)) => drop(root.shift_remove(name)),
-        _ => {}
-    }
-    Ok(())
+/// What is needed of an event to know whether it was said.
+struct Head {
+    id: String,
+    source: String,
+    subject_id: String,
+    timestamp: String,
 }
 
 /// `30s`, or milliseconds as `duration('30s')` gives them.
-fn duration(expr: &Expr, scope: &Map<String, Value>) -> Result<SignedDuration, String> {
+fn duration(expr: &Expr, scope: &dyn Variables) -> Result<SignedDuration, String> {
     match expr.value(scope).map_err(|error| error.to_string())? {
         Value::String(text) => SignedDuration::try_from(units::span(&text)?).map_err(|error| error.to_string()),
         Value::Number(millis) => match millis.as_i64() {

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 fn scope() -> Map<String, Value> {
     let value = json!({
