@@ -72,6 +72,13 @@ pub struct Facts {
     pub observed_at: Option<String>,
 }
 
+/// What facts never read, and what's often the larger part of an Application.
+pub const UNREAD: [&[&str]; 3] = [
+    &["metadata", "managedFields"],
+    &["metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"],
+    &["status", "resources"],
+];
+
 /// Reads the facts off an Application.
 #[must_use]
 pub fn facts(application: &Value) -> Facts {

@@ -23,6 +23,8 @@ pub use schema::schema;
 pub use template::{HELPERS, MOST};
 pub(crate) use tree::Tree;
 
+use crate::argocd::UNREAD;
+use crate::notification::Unread;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -64,6 +66,8 @@ pub(crate) struct Mapping {
     /// In an order in which each reads only those before it.
     pub(crate) lets: IndexMap<String, Let>,
     pub(crate) rules: Vec<Rule>,
+    /// Paths below `body` that anything in it reads.
+    pub(crate) reads_of_body: Vec<Vec<String>>,
     pub(crate) library: Library,
 }
 
@@ -146,6 +150,21 @@ impl Mappings {
             fields: rule.emit.as_ref().map(|emit| compile::pointers(&emit.fields)).unwrap_or_default(),
         };
         self.0.iter().flat_map(|mapping| mapping.rules.iter().map(move |rule| of(mapping, rule))).collect()
+    }
+
+    /// What neither facts nor any rule reads of a notification's body.
+    #[must_use]
+    pub fn unread(&self) -> Unread {
+        let read: Vec<_> = self.0.iter().flat_map(|mapping| &mapping.reads_of_body).collect();
+        let mut unread = Unread::default();
+        for path in UNREAD.iter().flat_map(|path| [path.to_vec(), [&["app"], *path].concat()]) {
+            // Who reads a part of it, or what it's a part of, reads it.
+            let is_read = |read: &&Vec<String>| read.iter().zip(&path).all(|(read, name)| read == name);
+            if !read.iter().any(is_read) {
+                unread.skip(&path);
+            }
+        }
+        unread
     }
 
     /// Whether any mapping has a parameter of this name that is set to something but false, null or nothing.

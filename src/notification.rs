@@ -3,6 +3,10 @@
 //! Owns the recognition of the envelopes in which an Application travels. Trusts nothing about the bytes. Promises
 //! that a `Notification` holds one JSON document, and that finding the Application in it costs nothing afterwards.
 
+mod skip;
+
+pub use skip::Unread;
+
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -71,7 +75,16 @@ impl Notification {
     ///
     /// [`Unreadable`] when the bytes aren't exactly one JSON document.
     pub fn parse(bytes: &[u8], request: Request) -> Result<Self, Unreadable> {
-        Ok(Self::new(serde_json::from_slice(bytes)?, request))
+        Self::parse_without(&Unread::default(), bytes, request)
+    }
+
+    /// The same, without what nobody reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] when the bytes aren't exactly one JSON document.
+    pub fn parse_without(unread: &Unread, bytes: &[u8], request: Request) -> Result<Self, Unreadable> {
+        Ok(Self::new(unread.read(bytes)?, request))
     }
 
     /// Wraps a document that was already read.

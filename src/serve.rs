@@ -82,7 +82,8 @@ pub(crate) fn engine(settings: &Settings) -> Result<Engine, ServeError> {
     let routes = Routes::compile(&settings.sinks)?;
     let schemas = settings.schemas.iter().map(|(kind, path)| (kind.as_str(), path.as_path()));
     let schemas = CustomSchemas::load(schemas).map_err(ServeError::Schemas)?;
-    Ok(Engine { mappings, routes, schemas })
+    let unread = mappings.unread();
+    Ok(Engine { mappings, unread, routes, schemas })
 }
 
 async fn proxy(settings: Settings, engine: Engine, reload: Reload) -> Result<ExitCode, ServeError> {

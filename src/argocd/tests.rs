@@ -238,3 +238,24 @@ fn nothing_in_the_object_can_make_it_panic() {
         assert!(observed_at(&odd).is_none());
     }
 }
+
+#[test]
+fn facts_are_the_same_without_what_is_said_to_be_unread() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/payloads");
+    let directories = std::fs::read_dir(root).unwrap().flatten();
+    let files = directories.flat_map(|directory| std::fs::read_dir(directory.path()).into_iter().flatten().flatten());
+    let mut seen = 0;
+    for file in files.map(|file| file.path()) {
+        let body: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let whole = body.get("app").unwrap_or(&body);
+        let mut part = whole.clone();
+        for path in UNREAD {
+            let (name, parents) = path.split_last().unwrap();
+            let parent = parents.iter().try_fold(&mut part, |value, name| value.get_mut(name));
+            let gone = parent.and_then(Value::as_object_mut).and_then(|map| map.shift_remove(*name));
+            seen += usize::from(gone.is_some());
+        }
+        assert_eq!(facts(&part), facts(whole), "{}", file.display());
+    }
+    assert!(seen > 0);
+}

@@ -39,7 +39,8 @@ pub(super) fn compile(
     partials: &BTreeMap<String, String>,
 ) -> Result<Mapping, Vec<Fault>> {
     let text: Arc<str> = text.into();
-    let mut compiler = Compiler { file, text: Arc::clone(&text), faults: Vec::new(), names: Names::default() };
+    let mut compiler =
+        Compiler { file, text: Arc::clone(&text), faults: Vec::new(), names: Names::default(), of_body: Vec::new() };
     let mapping = match node::read(&text) {
         Ok(root) => compiler.mapping(&root, with, partials),
         Err(error) => {
@@ -87,6 +88,8 @@ pub(super) struct Compiler<'a> {
     text: Arc<str>,
     faults: Vec<Fault>,
     names: Names,
+    /// Paths below `body` that anything reads.
+    of_body: Vec<Vec<String>>,
 }
 
 impl Compiler<'_> {
@@ -134,7 +137,8 @@ impl Compiler<'_> {
         let rules = self.rules(&rules, defaults, &mut library);
         let file = self.file.to_owned();
         let parameters = Value::Object(parameters);
-        Some(Mapping { name: name?, file, parameters, accept, key: key?, lets, rules, library })
+        let reads_of_body = std::mem::take(&mut self.of_body);
+        Some(Mapping { name: name?, file, parameters, accept, key: key?, lets, rules, reads_of_body, library })
     }
 
     fn library(&mut self, partials: &BTreeMap<String, String>) -> Option<Library> {
@@ -357,6 +361,8 @@ impl Compiler<'_> {
                         self.fault(node.at, message, remedy);
                     }
                 }
+                self.reads(template.reads());
+                self.reads(&paths);
                 Tree::Template(template)
             }
             Err(NotTemplate { line, column, message, remedy }) => {
@@ -379,6 +385,7 @@ impl Compiler<'_> {
                         self.fault(node.at, message, remedy);
                     }
                 }
+                self.reads(expr.reads());
                 Some(expr)
             }
             Err(NotCel { line, column, message, remedy }) => {
@@ -387,6 +394,11 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+
+    fn reads(&mut self, paths: &[Vec<String>]) {
+        let of_body = paths.iter().filter(|path| path.first().is_some_and(|root| root == "body"));
+        self.of_body.extend(of_body.map(|path| path[1..].to_vec()));
     }
 
     /// Unknown keys, each with the nearest known one.

@@ -24,6 +24,16 @@ pub(crate) enum Template {
     Named(Named),
 }
 
+impl Template {
+    /// What it reads beside its plain paths.
+    pub(super) fn reads(&self) -> &[Vec<String>] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Named(named) => &named.reads,
+        }
+    }
+}
+
 /// A template in the library's registry.
 #[derive(Debug)]
 pub(crate) struct Named {

@@ -222,6 +222,31 @@ fn templates_read_what_blocks_and_partials_are_about_and_what_is_around_them() {
     }
 }
 
+#[test]
+fn what_no_rule_reads_of_a_body_is_skipped_and_what_one_may_read_is_not() {
+    let resources = |more: &str| {
+        let mappings = load(&removed("").replace("'{{body.env}}'", more)).unwrap();
+        let bytes = br#"{"app": {"status": {"resources": [1], "sync": 1}, "metadata": {"managedFields": [1]}}}"#;
+        let request = notification(Value::Null).request;
+        let read = Notification::parse_without(&mappings.unread(), bytes, request).unwrap();
+        assert!(read.body.pointer("/app/status/sync").is_some());
+        read.body.pointer("/app/status/resources").is_some()
+    };
+    assert!(!resources("e"));
+    assert!(!resources("'{{body.app.status.sync}}'"));
+    for reading in [
+        "'{{body.app.status.resources.[0].kind}}'",
+        "'{{#each body.app.status.resources}}{{this}}{{/each}}'",
+        "'{{json body.app.status}}'",
+        "{$cel: body.app.status.resources}",
+        "{$cel: \"body.app['status']\"}",
+        "'{{#with body.app}}{{status.resources}}{{/with}}'",
+        "'{{#each argo.images}}{{../body.app.status.resources}}{{/each}}'",
+    ] {
+        assert!(resources(reading), "{reading}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn no_value_can_break_the_json_around_it(value in "\\PC*") {

@@ -7,7 +7,7 @@ use super::Refusal;
 use crate::cdevents::{CustomSchemas, cloudevents};
 use crate::config::written::SourceKind;
 use crate::mapping::Mappings;
-use crate::notification::{Notification, Request};
+use crate::notification::{Notification, Request, Unread};
 use crate::observe::Observe;
 use crate::outbox::{Accepted, Outbox, OutboxError, RawDeadLetter, Receipt, RoutedChange};
 use crate::route::Routes;
@@ -28,6 +28,8 @@ const STRIPES: usize = 1024;
 pub struct Engine {
     /// The compiled mappings.
     pub mappings: Mappings,
+    /// What they don't read of a body ([`Mappings::unread`]).
+    pub unread: Unread,
     /// Who gets which events, in which version.
     pub routes: Routes,
     /// Users' JSON Schemas of custom events.
@@ -139,7 +141,7 @@ impl Intake {
     async fn notification(&self, request: Request, bytes: &Bytes) -> Result<Taken, Refusal> {
         let engine = self.engine();
         let origin = Origin::of(&request);
-        let notification = match Notification::parse(bytes, request) {
+        let notification = match Notification::parse_without(&engine.unread, bytes, request) {
             Ok(notification) => notification,
             Err(error) => return self.unreadable(origin, bytes, error.to_string()).await,
         };
