@@ -3,15 +3,23 @@
 //! Owns attempts, their order and their timing. Trusts no sink: answers are read to a limit, redirects never followed, time is
 //! bounded. Promises at least once: an attempt is settled only after its answer, and what wasn't settled before a crash is
 //! sent again with the same id.
+//!
+//! What is sent when is decided by [`plan`], which has no clock and no I/O: `retry` says when an event is tried again, `breaker`
+//! whether its sink is tried at all, `pace` how fast. `sink` carries it out.
 
 mod breaker;
+mod dice;
 mod http;
+mod pace;
+mod plan;
+mod recent;
 mod retry;
 mod sink;
 mod stdout;
 
-pub use breaker::Breaker;
-pub use retry::{Decision, Outcome, Policy, decide};
+#[cfg(test)]
+mod simulation;
+
 pub use sink::{Sink, SinkError, sinks};
 
 use crate::observe::Observe;

@@ -98,16 +98,29 @@ impl Observe {
         );
     }
 
+    /// A sink fails, and is only probed until it's there again.
+    pub fn sink_failing(&self, sink: &str, error: &str) {
+        self.0.metrics.failing.get_or_create(&Sink { sink: sink.to_owned() }).set(1);
+        tracing::warn!(sink, error, "sink failing: its events wait on disk, and it's tried with one at a time");
+    }
+
     /// A sink refuses everything until somebody mends it; its events wait.
-    pub fn parked(&self, sink: &str, error: &str) {
+    pub fn sink_parked(&self, sink: &str, error: &str) {
         self.0.metrics.parked.get_or_create(&Sink { sink: sink.to_owned() }).set(1);
         tracing::error!(sink, error, "sink parked: its events wait on disk; mend its address or credentials");
     }
 
-    /// A parked sink takes events again.
-    pub fn unparked(&self, sink: &str) {
-        self.0.metrics.parked.get_or_create(&Sink { sink: sink.to_owned() }).set(0);
-        tracing::info!(sink, "sink takes events again");
+    /// A sink that failed or was parked takes events again.
+    pub fn sink_back(&self, sink: &str) {
+        let labels = Sink { sink: sink.to_owned() };
+        self.0.metrics.failing.get_or_create(&labels).set(0);
+        self.0.metrics.parked.get_or_create(&labels).set(0);
+        tracing::info!(sink, "sink takes events again, at a rate that grows");
+    }
+
+    /// What a sink is limited to in attempts a second, after an outage or because it said that more is too much.
+    pub fn sink_rate(&self, sink: &str, limit: Option<f64>) {
+        self.0.metrics.rate_limit.get_or_create(&Sink { sink: sink.to_owned() }).set(limit.unwrap_or(0.0));
     }
 
     /// What waits for a sink.

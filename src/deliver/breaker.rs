@@ -1,19 +1,33 @@
-//! Whether a sink may be tried at all: closed, open, or half open with one probe. After an outage it ramps up, so that a sink that
-//! just came back isn't flooded.
+//! Whether a sink may be tried at all: closed, open, or half open with one probe under way. Pure: time and dice come in.
+//!
+//! It opens after some failures in a row, and when most of many attempts fail. From then on one event at a time is tried, at
+//! growing intervals, until one gets through. What was under way when it opened decides nothing any more: only the probe
+//! does.
 
+use super::recent::Recent;
+use super::retry::{Policy, after};
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// Failures in a row that open it.
-const OPENS_AFTER: u32 = 5;
+const IN_A_ROW: u32 = 5;
+/// Attempts within [`recent::SPAN`](super::recent::SPAN) from which on a half of failures opens it.
+const ENOUGH: u32 = 20;
+/// The longest that a failing sink is left alone: a probe a minute costs nobody anything, and finds it soon after its return.
+const PROBE_AT_LEAST: Duration = Duration::from_secs(60);
 
 /// The state of one sink.
 #[derive(Debug, Clone)]
-pub struct Breaker {
+pub(super) struct Breaker {
     state: State,
-    failures: u32,
-    most: usize,
-    /// How many attempts at a time are allowed now.
-    allowed: usize,
+    parked: bool,
+    /// Grows with every change of state, so that attempts from before a change are known.
+    epoch: u64,
+    in_a_row: u32,
+    recent: Recent,
+    failed_probes: u32,
+    shortest: Duration,
+    longest: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,123 +36,133 @@ enum State {
     /// Nothing goes before that time; then one probe.
     Open {
         until: Timestamp,
-        parked: bool,
     },
     /// One probe is under way.
-    HalfOpen {
-        parked: bool,
-    },
+    HalfOpen,
+}
+
+/// What an attempt was begun with, and is reported with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pass(u64);
+
+/// A change that operators want to know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The sink fails, and is only probed.
+    Opened,
+    /// The sink refuses everything, and is probed at the longest interval.
+    Parked,
+    /// It takes events again.
+    Closed,
 }
 
 impl Breaker {
-    /// Closed, with `most` attempts at a time.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { state: State::Closed, failures: 0, most, allowed: most }
+    /// A closed one, which probes at intervals from the policy's shortest wait on.
+    pub(super) fn new(policy: &Policy) -> Self {
+        Self {
+            state: State::Closed,
+            parked: false,
+            epoch: 0,
+            in_a_row: 0,
+            recent: Recent::default(),
+            failed_probes: 0,
+            shortest: policy.initial,
+            longest: policy.max.min(PROBE_AT_LEAST),
+        }
     }
 
-    /// Attempts that may be under way at `now`.
-    #[must_use]
-    pub fn allowed(&self, now: Timestamp) -> usize {
+    /// Whether it's closed: the sink is there, as far as is known.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// From when on an attempt may begin; never, while a probe is under way.
+    pub(super) fn next(&self) -> Option<Timestamp> {
         match self.state {
-            State::Closed => self.allowed,
-            State::Open { until, .. } if now >= until => 1,
-            State::Open { .. } => 0,
-            State::HalfOpen { .. } => 1,
+            State::Closed => Some(Timestamp::MIN),
+            State::Open { until } => Some(until),
+            State::HalfOpen => None,
         }
     }
 
-    /// An attempt begins.
-    pub fn begin(&mut self) {
-        if let State::Open { parked, .. } = self.state {
-            self.state = State::HalfOpen { parked };
+    /// An attempt begins, which [`next`](Self::next) allowed.
+    pub(super) fn begin(&mut self) -> Pass {
+        if matches!(self.state, State::Open { .. }) {
+            self.turn(State::HalfOpen);
+        }
+        Pass(self.epoch)
+    }
+
+    /// The sink took an event, or refused that one alone: it's there.
+    pub(super) fn succeeded(&mut self, pass: Pass, now: Timestamp) -> Option<Change> {
+        if pass.0 != self.epoch {
+            return None;
+        }
+        self.in_a_row = 0;
+        if self.is_closed() {
+            self.recent.count(now, false);
+            return None;
+        }
+        self.turn(State::Closed);
+        self.recent = Recent::default();
+        (self.failed_probes, self.parked) = (0, false);
+        Some(Change::Closed)
+    }
+
+    /// The sink didn't take an event that it should, and mustn't be tried before `asked`.
+    pub(super) fn failed(&mut self, pass: Pass, now: Timestamp, asked: Timestamp, dice: f64) -> Option<Change> {
+        if pass.0 != self.epoch {
+            return None;
+        }
+        let was_closed = self.is_closed();
+        if was_closed {
+            self.in_a_row += 1;
+            self.recent.count(now, true);
+            if self.in_a_row < IN_A_ROW && !self.recent.mostly_failed(ENOUGH) {
+                return None;
+            }
+        } else {
+            self.failed_probes = self.failed_probes.saturating_add(1);
+        }
+        self.turn(State::Open { until: self.interval(now, dice).max(asked) });
+        was_closed.then_some(Change::Opened)
+    }
+
+    /// The sink wants to be tried later: that says neither that it's there for everything nor that it fails.
+    pub(super) fn put_off(&mut self, pass: Pass, now: Timestamp, asked: Timestamp, dice: f64) {
+        if pass.0 == self.epoch && !self.is_closed() {
+            self.turn(State::Open { until: self.interval(now, dice).max(asked) });
         }
     }
 
-    /// When the next attempt may begin, while nothing may now.
-    #[must_use]
-    pub fn opens_at(&self) -> Option<Timestamp> {
-        match self.state {
-            State::Open { until, .. } => Some(until),
-            _ => None,
+    /// The sink refuses everything; the next probe goes at `at`.
+    pub(super) fn park(&mut self, pass: Pass, at: Timestamp) -> Option<Change> {
+        if pass.0 != self.epoch {
+            return None;
+        }
+        self.turn(State::Open { until: at });
+        let known = std::mem::replace(&mut self.parked, true);
+        (!known).then_some(Change::Parked)
+    }
+
+    /// The attempt told nothing of the sink.
+    pub(super) fn withdraw(&mut self, pass: Pass) {
+        if pass.0 == self.epoch && self.state == State::HalfOpen {
+            self.turn(State::Open { until: Timestamp::MIN });
         }
     }
 
-    /// The sink took an event, or refused that one alone: it's there. Says whether it had been parked.
-    pub fn succeeded(&mut self) -> bool {
-        let was = std::mem::replace(&mut self.state, State::Closed);
-        self.failures = 0;
-        if was == State::Closed {
-            self.allowed = (self.allowed + 1).min(self.most);
-            return false;
-        }
-        // Slow start: one more at a time with every success.
-        self.allowed = 2.min(self.most);
-        matches!(was, State::Open { parked: true, .. } | State::HalfOpen { parked: true })
+    /// From half to the whole of an interval that doubles with every probe that failed.
+    fn interval(&self, now: Timestamp, dice: f64) -> Timestamp {
+        let doubled = self.shortest.saturating_mul(2_u32.saturating_pow(self.failed_probes.min(31)));
+        after(now, doubled.min(self.longest).mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0))
     }
 
-    /// The sink didn't take an event that it should; the next attempt may begin at `at`.
-    pub fn failed(&mut self, at: Timestamp) {
-        self.failures = self.failures.saturating_add(1);
-        match self.state {
-            State::Open { until, parked } => self.state = State::Open { until: until.max(at), parked },
-            State::HalfOpen { parked } => self.state = State::Open { until: at, parked },
-            State::Closed if self.failures >= OPENS_AFTER => self.state = State::Open { until: at, parked: false },
-            State::Closed => self.allowed = (self.allowed / 2).max(1),
-        }
-    }
-
-    /// The sink refuses everything. Says whether that's news.
-    pub fn park(&mut self, at: Timestamp) -> bool {
-        let known = matches!(self.state, State::Open { parked: true, .. } | State::HalfOpen { parked: true });
-        self.state = State::Open { until: at, parked: true };
-        !known
+    fn turn(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::SignedDuration;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
-    }
-
-    #[test]
-    fn failures_in_a_row_open_it_and_one_probe_goes_when_it_is_time() {
-        let mut breaker = Breaker::new(16);
-        for _ in 0..OPENS_AFTER {
-            breaker.begin();
-            breaker.failed(at(10));
-        }
-        assert_eq!(breaker.allowed(at(9)), 0);
-        assert_eq!(breaker.allowed(at(10)), 1);
-        breaker.begin();
-        assert_eq!(breaker.allowed(at(10)), 1, "and that one is under way");
-        breaker.failed(at(30));
-        assert_eq!(breaker.allowed(at(29)), 0);
-    }
-
-    #[test]
-    fn a_sink_that_came_back_is_ramped_up() {
-        let mut breaker = Breaker::new(8);
-        breaker.park(at(10));
-        breaker.begin();
-        assert!(breaker.succeeded(), "it had been parked");
-        let mut allowed = Vec::new();
-        for _ in 0..8 {
-            allowed.push(breaker.allowed(at(11)));
-            breaker.succeeded();
-        }
-        assert_eq!(allowed, [2, 3, 4, 5, 6, 7, 8, 8]);
-    }
-
-    #[test]
-    fn parking_is_news_once() {
-        let mut breaker = Breaker::new(1);
-        assert!(breaker.park(at(10)));
-        breaker.begin();
-        assert!(!breaker.park(at(20)));
-    }
-}
+mod tests;

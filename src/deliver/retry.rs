@@ -12,15 +12,15 @@ const SHOWN: usize = 1024;
 
 /// When to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub(super) struct Policy {
     /// The longest wait before the second attempt; it doubles from attempt to attempt.
-    pub initial: Duration,
+    pub(super) initial: Duration,
     /// The longest wait.
-    pub max: Duration,
+    pub(super) max: Duration,
     /// After how long an event is given up.
-    pub give_up_after: Duration,
+    pub(super) give_up_after: Duration,
     /// Time for one attempt.
-    pub timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl From<RetryWritten> for Policy {
@@ -36,7 +36,7 @@ impl From<RetryWritten> for Policy {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// The sink answered.
     Answered {
         /// The status.
@@ -52,15 +52,35 @@ pub enum Outcome {
     Unsendable(String),
 }
 
+impl Outcome {
+    /// Whether the sink says that it's asked too much: by 429, or by 503 with a time to come again.
+    pub(super) fn is_too_much(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Answered { status: 429, .. } => true,
+            Self::Answered { status: 503, retry_after: Some(text), .. } => {
+                retry_after(text, now).is_some_and(|wait| wait > Duration::ZERO)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the sink read the event and refused it for what it is.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Answered { status: 400..=499, .. })
+    }
+}
+
 /// What is done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// The sink has it.
     Delivered,
     /// Try again.
     Retry {
         /// Not before.
         at: Timestamp,
+        /// Not before that even if the sink is there again: what it asked for.
+        asked: Timestamp,
         /// What went wrong.
         error: String,
     },
@@ -76,8 +96,7 @@ pub enum Decision {
 }
 
 /// Decides after an attempt. `attempts` counts this one; `since` is when the event was accepted; `dice` is from 0 to 1.
-#[must_use]
-pub fn decide(
+pub(super) fn decide(
     outcome: &Outcome,
     attempts: u32,
     since: Timestamp,
@@ -103,12 +122,11 @@ pub fn decide(
     if now.duration_since(since) >= span(policy.give_up_after) {
         return Decision::Dead(format!("given up: {error}"));
     }
-    let wait = backoff(attempts, dice, policy).max(hint.unwrap_or_default());
-    Decision::Retry { at: after(now, wait), error }
+    let asked = after(now, hint.unwrap_or_default());
+    Decision::Retry { at: after(now, backoff(attempts, dice, policy)).max(asked), asked, error }
 }
 
 /// Full jitter: anything between nothing and the smaller of `max` and `initial` · 2ⁿ.
-#[must_use]
 pub(super) fn backoff(attempts: u32, dice: f64, policy: &Policy) -> Duration {
     let doubled = policy.initial.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1).min(31)));
     doubled.min(policy.max).mul_f64(dice.clamp(0.0, 1.0))
@@ -126,7 +144,8 @@ fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
-fn after(now: Timestamp, wait: Duration) -> Timestamp {
+/// A time from now, or the last there is.
+pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
     now.saturating_add(span(wait)).unwrap_or(Timestamp::MAX)
 }
 

@@ -7,6 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 
 /// Labels of what depends on a source.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -51,7 +52,9 @@ pub(super) struct Metrics {
     pub(super) deliveries: Family<SinkOutcome, Counter>,
     pub(super) delivery_seconds: Histograms<Sink>,
     pub(super) dead_letters: Family<Outcome, Counter>,
+    pub(super) failing: Family<Sink, Gauge>,
     pub(super) parked: Family<Sink, Gauge>,
+    pub(super) rate_limit: Family<Sink, Gauge<f64, AtomicU64>>,
     pub(super) waiting: Family<Sink, Gauge>,
     pub(super) oldest_seconds: Family<Sink, Gauge>,
     pub(super) held: Gauge,
@@ -76,7 +79,9 @@ impl Default for Metrics {
             deliveries: Family::default(),
             delivery_seconds: Family::new_with_constructor(seconds),
             dead_letters: Family::default(),
+            failing: Family::default(),
             parked: Family::default(),
+            rate_limit: Family::default(),
             waiting: Family::default(),
             oldest_seconds: Family::default(),
             held: Gauge::default(),
@@ -100,6 +105,8 @@ impl Metrics {
         r.register("deliveries", "Attempts at deliveries", self.deliveries.clone());
         r.register("delivery_seconds", "Time of an attempt", self.delivery_seconds.clone());
         r.register("dead_letters", "Dead letters written", self.dead_letters.clone());
+        r.register("sink_failing", "1 while a sink fails and is only probed", self.failing.clone());
+        r.register("sink_rate_limit", "Attempts a second a sink is limited to; 0: no limit", self.rate_limit.clone());
         r.register("sink_parked", "1 while a sink refuses everything", self.parked.clone());
         r.register("queue_waiting", "Deliveries that wait for a sink", self.waiting.clone());
         r.register("queue_oldest_seconds", "Age of a sink's oldest waiting delivery", self.oldest_seconds.clone());
