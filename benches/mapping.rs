@@ -75,5 +75,46 @@ fn stages(criterion: &mut Criterion) {
     });
 }
 
+/// Rules of which one applies.
+fn rules(count: usize) -> String {
+    let rule = |n: usize| {
+        format!(
+            "    - name: r{n}\n      when: argo.app.name == 'app-{n}' && argo.health.status == 'Healthy'\n      emit:\n        \
+             type: service.deployed\n        timestamp: '{{{{argo.health.since}}}}'\n        subject:\n          id: \
+             '{{{{argo.app.name}}}}'\n          content: {{environment: {{id: e}}, artifactId: 'pkg:oci/pear@1'}}\n"
+        )
+    };
+    let rules: String = (0..count).map(rule).collect();
+    format!(
+        "apiVersion: argocd-cdevents/v1\nkind: Mapping\nmetadata: {{name: m}}\nspec:\n  key: argo.app.key\n  rules:\n{rules}"
+    )
+}
+
+#[allow(clippy::unwrap_used, reason = "a bench that can't go on says so")]
+fn many_rules(criterion: &mut Criterion) {
+    let mut body = body();
+    body["app"]["metadata"]["name"] = "app-3".into();
+    let bytes = body.to_string();
+    let past = Recollection::default();
+    for count in [10, 1000] {
+        let mappings =
+            mapping::load_text("m.yaml", &rules(count), &Value::Null, &std::collections::BTreeMap::new()).unwrap();
+        let unread = mappings.unread();
+        criterion.bench_function(&format!("parse and translate with {count} rules"), |b| {
+            b.iter_batched(
+                request,
+                |request| {
+                    let notification = Notification::parse_without(&unread, bytes.as_bytes(), request).unwrap();
+                    let prepared = translate::prepare(&mappings, notification).unwrap();
+                    let said = prepared.run(&past, &[SpecVersion::NEWEST]).unwrap();
+                    assert_eq!(said.changes[0].emissions.len(), 1);
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+}
+
+criterion_group!(many, many_rules);
 criterion_group!(benches, stages);
-criterion_main!(benches);
+criterion_main!(benches, many);

@@ -10,6 +10,7 @@ mod check;
 mod compile;
 mod fault;
 mod functions;
+mod index;
 mod node;
 mod schema;
 mod template;
@@ -25,6 +26,7 @@ pub(crate) use tree::Tree;
 
 use crate::argocd::UNREAD;
 use crate::notification::Unread;
+use index::Index;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -66,6 +68,7 @@ pub(crate) struct Mapping {
     /// In an order in which each reads only those before it.
     pub(crate) lets: IndexMap<String, Let>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) index: Index,
     /// Paths below `body` that anything in it reads.
     pub(crate) reads_of_body: Vec<Vec<String>>,
     pub(crate) library: Library,

@@ -14,7 +14,8 @@ mod value;
 pub use budget::{Budget, MOST_BYTES, MOST_STEPS};
 pub use eval::Variables;
 
-pub(in crate::mapping) use eval::Stop;
+pub(in crate::mapping) use eval::{Stop, found};
+pub(in crate::mapping) use node::Constant;
 pub(in crate::mapping) use value::Val;
 
 use ::cel::Env;
@@ -109,6 +110,12 @@ impl Expr {
     #[must_use]
     pub fn reads(&self) -> &[Vec<String>] {
         &self.reads
+    }
+
+    /// What must be so that it can hold: paths, each with the values of which it must have one. Where it has another text or
+    /// truth value, the expression is false.
+    pub(in crate::mapping) fn requires(&self) -> Vec<(Vec<String>, Vec<Constant>)> {
+        node::required(&self.term)
     }
 
     /// Whether it holds.

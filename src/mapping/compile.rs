@@ -3,6 +3,7 @@
 use super::cel::{Expr, NotCel};
 use super::check::{self, Names};
 use super::fault::Fault;
+use super::index::Index;
 use super::node::{self, Inner, Node, Place};
 use super::template::{Library, NotTemplate};
 use super::tree::Tree;
@@ -138,7 +139,8 @@ impl Compiler<'_> {
         let file = self.file.to_owned();
         let parameters = Value::Object(parameters);
         let reads_of_body = std::mem::take(&mut self.of_body);
-        Some(Mapping { name: name?, file, parameters, accept, key: key?, lets, rules, reads_of_body, library })
+        let index = Index::of(&rules);
+        Some(Mapping { index, name: name?, file, parameters, accept, key: key?, lets, rules, reads_of_body, library })
     }
 
     fn library(&mut self, partials: &BTreeMap<String, String>) -> Option<Library> {

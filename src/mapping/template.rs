@@ -3,7 +3,7 @@
 //! What is absent comes out empty. Plain paths (`{{argo.app.name}}`), alone or within text, are looked up directly; anything else
 //! goes through the Handlebars library. Output is bounded, and nothing can include itself.
 
-use super::cel::Variables;
+use super::cel::{Variables, found};
 use handlebars::template::{Parameter, Template as Parsed, TemplateElement};
 use handlebars::{Context, Handlebars, HelperDef, Path, handlebars_helper};
 use serde_json::{Map, Value};
@@ -149,12 +149,6 @@ impl Library {
             }
         }
     }
-}
-
-/// What stands at a path.
-fn found<'s>(path: &[String], scope: &'s dyn Variables) -> Result<Option<&'s Value>, String> {
-    let Some((root, members)) = path.split_first() else { return Ok(None) };
-    Ok(members.iter().try_fold(scope.variable(root)?, |value, name| Some(value?.get(name))).flatten())
 }
 
 /// The part of the scope that some paths lead to.

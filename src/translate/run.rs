@@ -70,7 +70,13 @@ struct Run<'r> {
 
 impl<'r> Run<'r> {
     fn rules(&mut self) -> Result<(), Failure> {
-        for rule in &self.mapping.rules {
+        let mapping = self.mapping;
+        let candidates: Box<dyn Iterator<Item = usize>> = match &self.explained {
+            // Who asks why is told of every rule.
+            Some(_) => Box::new(0..mapping.rules.len()),
+            None => Box::new(mapping.index.candidates(&self.scope)),
+        };
+        for rule in candidates.filter_map(|at| mapping.rules.get(at)) {
             let stop = self.rule(rule).map_err(|problem| Failure {
                 mapping: self.mapping.name.clone(),
                 rule: Some(rule.name.clone()),

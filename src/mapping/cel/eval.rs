@@ -27,6 +27,12 @@ impl Variables for Map<String, Value> {
     }
 }
 
+/// What stands at a path.
+pub(in crate::mapping) fn found<'s>(path: &[String], vars: &'s dyn Variables) -> Result<Option<&'s Value>, String> {
+    let Some((root, members)) = path.split_first() else { return Ok(None) };
+    Ok(members.iter().try_fold(vars.variable(root)?, |value, name| Some(value?.get(name))).flatten())
+}
+
 /// Why there's no value. It's made often, and seldom told: so it borrows.
 #[derive(Debug)]
 pub(in crate::mapping) enum Stop<'v> {

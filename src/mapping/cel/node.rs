@@ -69,6 +69,55 @@ pub(super) enum What {
     },
 }
 
+/// A value by which rules are told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::mapping) enum Constant {
+    Text(String),
+    Flag(bool),
+}
+
+impl Constant {
+    pub(in crate::mapping) fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Some(Self::Text(text.clone())),
+            Value::Bool(flag) => Some(Self::Flag(*flag)),
+            _ => None,
+        }
+    }
+}
+
+/// What must be so that a term can hold.
+pub(super) fn required(node: &Node) -> Vec<(Vec<String>, Vec<Constant>)> {
+    if let Node::And(terms) = node {
+        return terms.iter().filter_map(requirement).collect();
+    }
+    requirement(node).into_iter().collect()
+}
+
+fn requirement(node: &Node) -> Option<(Vec<String>, Vec<Constant>)> {
+    let (path, values) = match node {
+        Node::Path(path) => (path, vec![Constant::Flag(true)]),
+        Node::Not(of) => match of.as_ref() {
+            Node::Path(path) => (path, vec![Constant::Flag(false)]),
+            _ => return None,
+        },
+        Node::Binary(Binary::Equal, sides) => match sides.as_ref() {
+            [Node::Path(path), Node::Const(value)] | [Node::Const(value), Node::Path(path)] => {
+                (path, vec![Constant::of(value)?])
+            }
+            _ => return None,
+        },
+        Node::Binary(Binary::In, sides) => match sides.as_ref() {
+            [Node::Path(path), Node::Const(Value::Array(values))] => {
+                (path, values.iter().map(Constant::of).collect::<Option<_>>()?)
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some((path.clone(), values))
+}
+
 const TYPES: [&str; 10] =
     ["bool", "int", "uint", "double", "string", "list", "map", "null_type", "type", "optional_type"];
 
