@@ -5,19 +5,23 @@
 //! loaded, every fault at once, and that evaluation needs no clock, no store and no network, and ends.
 
 mod argo_expr;
+mod bounds;
 mod cel;
 mod check;
 mod compile;
 mod fault;
 mod functions;
 mod index;
+pub mod limits;
 mod node;
 mod schema;
 mod template;
 mod tree;
 
 pub use argo_expr::SAID_IN_CEL;
-pub use cel::{Budget, Condition, ConditionError, EvalError, Expr, MOST_BYTES, MOST_STEPS, NotCel, Variables};
+pub use cel::{
+    Budget, Condition, ConditionError, EvalError, Expr, MOST_BYTES, MOST_STEPS, MOST_STEPS_IN_ALL, NotCel, Variables,
+};
 pub use fault::{Fault, Faults};
 pub use functions::FUNCTIONS;
 pub use schema::schema;
@@ -30,6 +34,7 @@ use index::Index;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use template::Library;
 
@@ -258,13 +263,20 @@ fn read(path: &Path, with: &Value, files: &mut Vec<(String, String, Value)>, fau
         vec![path.to_owned()]
     };
     for path in paths {
-        match std::fs::read_to_string(&path) {
+        match text_of(&path) {
             Ok(text) => files.push((path.display().to_string(), text, with.clone())),
             Err(error) => {
                 faults.push(whole(&path.display().to_string(), &format!("can't be read ({error})"), "check the path"));
             }
         }
     }
+}
+
+/// A file's text, as far as one is read: what is cut off is refused for its size.
+fn text_of(path: &Path) -> io::Result<String> {
+    let mut text = Vec::new();
+    std::fs::File::open(path)?.take(limits::FILE as u64 + 1).read_to_end(&mut text)?;
+    String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 fn partials(directory: Option<&Path>, faults: &mut Vec<Fault>) -> BTreeMap<String, String> {
@@ -282,7 +294,7 @@ fn partials(directory: Option<&Path>, faults: &mut Vec<Fault>) -> BTreeMap<Strin
     for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "hbs"))
     {
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-        match std::fs::read_to_string(&path) {
+        match text_of(&path) {
             Ok(text) => drop(partials.insert(name, text.trim_end_matches('\n').to_owned())),
             Err(error) => {
                 faults.push(whole(&path.display().to_string(), &format!("can't be read ({error})"), "check the file"));

@@ -9,24 +9,27 @@
 mod budget;
 mod eval;
 mod node;
+mod scan;
 mod value;
 
-pub use budget::{Budget, MOST_BYTES, MOST_STEPS};
+pub use budget::{Budget, MOST_BYTES, MOST_STEPS, MOST_STEPS_IN_ALL};
 pub use eval::Variables;
 
+pub(in crate::mapping) use budget::weight;
 pub(in crate::mapping) use eval::{Stop, found};
 pub(in crate::mapping) use node::Constant;
 pub(in crate::mapping) use value::Val;
 
+use super::limits::COMPREHENSIONS;
 use ::cel::Env;
 use ::cel::common::ast::{Expr as Node, IdedExpr};
 use serde_json::Value;
 use std::sync::LazyLock;
 
-/// Longest expression in bytes.
-const LONGEST: usize = 8 * 1024;
-/// Deepest nesting of comprehensions (`all`, `exists`, `filter`, `map`): each multiplies the time of what it's in.
-const COMPREHENSIONS: usize = 2;
+/// An expression of more brackets is parsed on a stack of its own: the parser's frames are large.
+const SHALLOW: usize = 4;
+/// The size of that stack, enough for as many brackets as an expression may have.
+const STACK: usize = 64 << 20;
 
 static ENV: LazyLock<Env> = LazyLock::new(|| Env::stdlib().with_optional_support(true));
 
@@ -71,7 +74,7 @@ impl From<Stop<'_>> for EvalError {
             Stop::NoItem(index) => Self::Absent(format!("[{index}]")),
             Stop::Failed(problem) => Self::Failed(problem),
             Stop::Spent => Self::Failed(format!(
-                "takes more than {MOST_STEPS} steps or {MOST_BYTES} bytes: narrow what it goes over"
+                "takes more than {MOST_STEPS} steps or {MOST_BYTES} bytes, or {MOST_STEPS_IN_ALL} steps with the rules before: narrow what it goes over"
             )),
         }
     }
@@ -84,10 +87,21 @@ impl Expr {
     ///
     /// [`NotCel`] with the place in `source`.
     pub fn compile(source: &str) -> Result<Self, NotCel> {
-        let fail = |message: String| NotCel { line: 1, column: 1, message, remedy: None };
-        if source.len() > LONGEST {
-            return Err(fail(format!("an expression is at most {LONGEST} bytes long")));
+        if scan::scan(source)?.brackets <= SHALLOW {
+            return Self::parse(source);
         }
+        let parsed = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            thread.spawn_scoped(scope, || Self::parse(source)).map(std::thread::ScopedJoinHandle::join)
+        });
+        match parsed {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(_)) => Err(fail("the parser gave up on it")),
+            Err(error) => Err(fail(format!("there's no thread to parse it in ({error})"))),
+        }
+    }
+
+    fn parse(source: &str) -> Result<Self, NotCel> {
         let program = ENV.compile(source).map_err(|errors| not_cel(source, &errors))?;
         if nesting(&program.expression().expr) > COMPREHENSIONS {
             return Err(fail(format!("all(), exists(), filter() and map() may be nested {COMPREHENSIONS} deep")));
@@ -182,6 +196,10 @@ impl Condition {
             Err(EvalError::Failed(message)) => Err(ConditionError(message)),
         }
     }
+}
+
+fn fail(message: impl Into<String>) -> NotCel {
+    NotCel { line: 1, column: 1, message: message.into(), remedy: None }
 }
 
 /// The parser's word, or what the author of one of Argo's own expressions should have written.

@@ -4,6 +4,7 @@ use super::cel::{Expr, NotCel};
 use super::check::{self, Names};
 use super::fault::Fault;
 use super::index::Index;
+use super::limits::{FAULTS, FILE};
 use super::node::{self, Inner, Node, Place};
 use super::template::{Library, NotTemplate};
 use super::tree::Tree;
@@ -42,15 +43,17 @@ pub(super) fn compile(
     let text: Arc<str> = text.into();
     let mut compiler =
         Compiler { file, text: Arc::clone(&text), faults: Vec::new(), names: Names::default(), of_body: Vec::new() };
-    let mapping = match node::read(&text) {
-        Ok(root) => compiler.mapping(&root, with, partials),
-        Err(error) => {
-            compiler.fault(
-                error.at,
-                format!("this isn't YAML: {}", error.message),
-                "mend the YAML; indent with spaces".into(),
-            );
-            None
+    let mapping = if text.len() > FILE {
+        let message = format!("a mapping file has at most {FILE} bytes, and this has more");
+        compiler.fault(Place { line: 1, column: 1 }, message, "make two mappings of it".into());
+        None
+    } else {
+        match node::read(&text) {
+            Ok(root) => compiler.mapping(&root, with, partials),
+            Err(error) => {
+                compiler.fault(error.at, format!("this isn't YAML: {}", error.message), error.remedy);
+                None
+            }
         }
     };
     let mut faults = compiler.faults;
@@ -95,6 +98,10 @@ pub(super) struct Compiler<'a> {
 
 impl Compiler<'_> {
     pub(super) fn fault(&mut self, at: Place, message: String, remedy: String) {
+        // Those that come first in the file aren't always those that are found first, but nobody reads so many.
+        if self.faults.len() >= FAULTS {
+            return;
+        }
         let text = Arc::clone(&self.text);
         self.faults.push(Fault { file: self.file.to_owned(), line: at.line, column: at.column, message, remedy, text });
     }
@@ -119,6 +126,9 @@ impl Compiler<'_> {
         self.keys(spec, &SPEC, "`spec`");
         let parameters = self.parameters(spec, with);
         let rules = spec.get("rules").map(|node| self.list(node, "`rules`")).unwrap_or_default();
+        if !self.bounded(spec, &rules) {
+            return None;
+        }
         self.names = Names::of(spec, &parameters, &rules);
         let mut library = self.library(partials)?;
         let accept = spec.get("accept").and_then(|node| self.expr(node, check::Extra::None));
@@ -220,6 +230,7 @@ impl Compiler<'_> {
             one.remembers |= one.needs.iter().filter_map(|need| sorted.get(need)).any(|need| need.remembers);
             sorted.insert(name, one);
         }
+        self.bounded_lets(&sorted, spec.get("let").map(|node| node.at).unwrap_or_default());
         sorted
     }
 
@@ -414,7 +425,7 @@ impl Compiler<'_> {
             return;
         };
         for (key, _) in entries {
-            if !known.contains(&key.name.as_str()) {
+            if self.faults.len() < FAULTS && !known.contains(&key.name.as_str()) {
                 self.fault(key.at, format!("unknown key `{}` in {what}", key.name), check::nearest(&key.name, known));
             }
         }

@@ -1,5 +1,6 @@
 //! YAML with the place of everything in it, so that every fault can be shown where it is.
 
+use super::limits::{YAML_ALIASES, YAML_DEPTH, YAML_VALUES};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
@@ -37,6 +38,7 @@ pub(super) struct Key {
 pub(super) struct NotYaml {
     pub(super) at: Place,
     pub(super) message: String,
+    pub(super) remedy: String,
 }
 
 /// Reads one document.
@@ -45,11 +47,31 @@ pub(super) fn read(text: &str) -> Result<Node, NotYaml> {
     options.strict_booleans = true;
     options.leading_zero_numbers_as_strings = true;
     options.with_snippet = false;
+    options.budget = Some(budget());
+    options.alias_limits.max_total_replayed_events = YAML_VALUES;
     let spanned: Spanned<Inner> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let at = error.location().map(|location| place(&location)).unwrap_or_default();
-        NotYaml { at, message: error.to_string() }
+        let message = error.to_string();
+        let remedy = if message.contains("limit") || message.contains("budget") {
+            format!("a mapping file has at most {YAML_VALUES} values, {YAML_DEPTH} deep, and {YAML_ALIASES} aliases")
+        } else {
+            "mend the YAML; indent with spaces".to_owned()
+        };
+        NotYaml { at, message, remedy }
     })?;
     Ok(Node { at: place(&spanned.referenced), inner: spanned.value })
+}
+
+fn budget() -> serde_saphyr::Budget {
+    let mut budget = serde_saphyr::Budget::default();
+    budget.flow_nesting_limit = YAML_DEPTH;
+    budget.max_depth = YAML_DEPTH;
+    budget.max_nodes = YAML_VALUES;
+    budget.max_aliases = YAML_ALIASES;
+    budget.max_anchors = YAML_ALIASES;
+    budget.max_merge_keys = YAML_ALIASES;
+    budget.max_documents = 1;
+    budget
 }
 
 fn place(location: &serde_saphyr::Location) -> Place {

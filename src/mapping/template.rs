@@ -3,17 +3,23 @@
 //! What is absent comes out empty. Plain paths (`{{argo.app.name}}`), alone or within text, are looked up directly; anything else
 //! goes through the Handlebars library. Output is bounded, and nothing can include itself.
 
-use super::cel::{Variables, found};
+mod bounds;
+mod helpers;
+mod meter;
+
+pub use helpers::HELPERS;
+
+use super::cel::{Budget, EvalError, Stop, Val, Variables, found};
+use super::limits::{LOOPS, TEMPLATE_DEPTH, TEMPLATE_PARTS, TEMPLATES};
 use handlebars::template::{Parameter, Template as Parsed, TemplateElement};
-use handlebars::{Context, Handlebars, HelperDef, Path, handlebars_helper};
+use handlebars::{Context, Handlebars, Path};
+use helpers::is_helper;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Most bytes that one template gives.
 pub const MOST: usize = 1 << 20;
-/// Deepest nesting of blocks that repeat.
-const LOOPS: usize = 2;
 
 /// A compiled template.
 #[derive(Debug)]
@@ -65,46 +71,18 @@ pub(crate) struct Library {
     count: usize,
 }
 
-/// Helpers beside the library's own (`if`, `unless`, `each`, `with`, `lookup`, `eq`, …): name and what it gives.
-pub const HELPERS: [(&str, &str); 6] = [
-    ("default a b", "`a`, or `b` where `a` is empty"),
-    ("lower text", "in lower case"),
-    ("upper text", "in upper case"),
-    ("trunc text n", "its first n characters"),
-    ("replace text from to", "with every `from` replaced"),
-    ("json value", "as JSON"),
-];
-
-const BUILT_IN: [&str; 16] =
-    ["if", "unless", "each", "with", "lookup", "raw", "log", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not"];
-
-handlebars_helper!(default: |a: Json, b: Json| if matches!(a, Value::Null) || a == "" { b.clone() } else { a.clone() });
-handlebars_helper!(lower: |text: Json| as_text(text).to_lowercase());
-handlebars_helper!(upper: |text: Json| as_text(text).to_uppercase());
-handlebars_helper!(trunc: |text: Json, n: u64| as_text(text).chars().take(usize::try_from(n).unwrap_or(usize::MAX)).collect::<String>());
-handlebars_helper!(replace: |text: Json, from: str, to: str| as_text(text).replace(from, to));
-handlebars_helper!(json: |value: Json| value.to_string());
-
 impl Library {
     /// A library of partials: name → text.
     pub(super) fn new(partials: &BTreeMap<String, String>) -> Result<Self, Vec<(String, NotTemplate)>> {
         let mut registry = Handlebars::new();
         registry.register_escape_fn(handlebars::no_escape);
-        let helpers: [(&str, Box<dyn HelperDef + Send + Sync>); 6] = [
-            ("default", Box::new(default)),
-            ("lower", Box::new(lower)),
-            ("upper", Box::new(upper)),
-            ("trunc", Box::new(trunc)),
-            ("replace", Box::new(replace)),
-            ("json", Box::new(json)),
-        ];
-        for (name, helper) in helpers {
-            registry.register_helper(name, helper);
-        }
+        helpers::register(&mut registry);
+        meter::register(&mut registry);
         let mut faults = Vec::new();
         for (name, text) in partials {
-            if let Err(error) = registry.register_template_string(name, text) {
-                faults.push((name.clone(), not_template(&error)));
+            match parsed(text) {
+                Ok(partial) => registry.register_template(name, meter::paying(partial)),
+                Err(fault) => faults.push((name.clone(), fault)),
             }
         }
         let library = Self { registry, partials: partials.keys().cloned().collect(), count: 0 };
@@ -121,14 +99,26 @@ impl Library {
             let paths = paths.collect();
             return Ok((Template::Plain(parts), paths));
         }
-        let parsed = Parsed::compile(text).map_err(|error| not_template(&error))?;
-        let mut walk = Walk { library: self, paths: Vec::new(), outer: Vec::new(), within: Vec::new(), loops: 0 };
+        if self.count >= TEMPLATES {
+            let message = format!("a mapping has at most {TEMPLATES} templates with helpers or blocks");
+            return Err(fault(message, "make two mappings of it"));
+        }
+        let parsed = parsed(text)?;
+        let mut walk = Walk {
+            library: self,
+            paths: Vec::new(),
+            outer: Vec::new(),
+            within: Vec::new(),
+            loops: 0,
+            depth: 0,
+            parts: 0,
+        };
         walk.template(&parsed, true)?;
         let Walk { paths, outer, .. } = walk;
         self.count += 1;
         // A space can't be in a partial's name.
         let name = format!("template {}", self.count);
-        self.registry.register_template(&name, parsed);
+        self.registry.register_template(&name, meter::paying(parsed));
         let mut reads: Vec<_> = paths.iter().cloned().chain(outer).collect();
         // What is whole stands before its parts.
         reads.sort_by_key(Vec::len);
@@ -137,22 +127,39 @@ impl Library {
 
     /// The text that a template gives.
     pub(crate) fn render(&self, template: &Template, scope: &dyn Variables) -> Result<String, String> {
-        match template {
-            Template::Plain(parts) => plain_text(parts, scope),
-            Template::Named(Named { name, reads }) => {
-                let context = Context::from(copied(reads, scope)?);
-                let mut out = Bounded(Vec::new());
-                self.registry
-                    .render_with_context_to_write(name, &context, &mut out)
-                    .map_err(|error| error.to_string())?;
-                String::from_utf8(out.0).map_err(|error| error.to_string())
-            }
-        }
+        let own = Budget::default();
+        let budget = scope.budget().unwrap_or(&own);
+        let text = match template {
+            Template::Plain(parts) => plain_text(parts, scope)?,
+            Template::Named(named) => self.named(named, scope, budget)?,
+        };
+        budget.bytes(text.len()).map_err(stopped)?;
+        Ok(text)
+    }
+
+    fn named(&self, named: &Named, scope: &dyn Variables, budget: &Budget) -> Result<String, String> {
+        let context = Context::from(copied(&named.reads, scope, budget)?);
+        let mut out = Bounded(Vec::new());
+        let render = || self.registry.render_with_context_to_write(&named.name, &context, &mut out);
+        meter::within(budget, render).map_err(|error| match budget.left() {
+            0 => stopped(Stop::Spent),
+            _ => error.to_string(),
+        })?;
+        String::from_utf8(out.0).map_err(|error| error.to_string())
     }
 }
 
+fn stopped(stop: Stop<'_>) -> String {
+    EvalError::from(stop).to_string()
+}
+
+fn parsed(text: &str) -> Result<Parsed, NotTemplate> {
+    bounds::bounded(text)?;
+    Parsed::compile(text).map_err(|error| not_template(&error))
+}
+
 /// The part of the scope that some paths lead to.
-fn copied(paths: &[Vec<String>], scope: &dyn Variables) -> Result<Value, String> {
+fn copied(paths: &[Vec<String>], scope: &dyn Variables, budget: &Budget) -> Result<Value, String> {
     let mut whole = Value::Object(Map::new());
     for path in paths {
         let Some(value) = found(path, scope)? else { continue };
@@ -168,7 +175,7 @@ fn copied(paths: &[Vec<String>], scope: &dyn Variables) -> Result<Value, String>
         }
         // A part of what was copied already is there.
         if place.as_object().is_some_and(Map::is_empty) {
-            *place = value.clone();
+            *place = Val::from(value).to_json(budget).map_err(stopped)?;
         }
     }
     Ok(whole)
@@ -222,12 +229,6 @@ fn plain(text: &str) -> Option<Vec<Part>> {
     Some(parts)
 }
 
-fn is_helper(name: &str) -> bool {
-    BUILT_IN.contains(&name)
-        || ["len"].contains(&name)
-        || HELPERS.iter().any(|(usage, _)| usage.split(' ').next() == Some(name))
-}
-
 fn plain_text(parts: &[Part], scope: &dyn Variables) -> Result<String, String> {
     let mut out = String::new();
     for part in parts {
@@ -264,12 +265,6 @@ fn push(out: &mut String, value: &Value) {
     }
 }
 
-fn as_text(value: &Value) -> String {
-    let mut out = String::new();
-    push(&mut out, value);
-    out
-}
-
 fn not_template(error: &handlebars::TemplateError) -> NotTemplate {
     let (line, column) = error.pos().unwrap_or((1, 1));
     NotTemplate {
@@ -288,6 +283,8 @@ struct Walk<'l> {
     outer: Vec<Vec<String>>,
     within: Vec<String>,
     loops: usize,
+    depth: usize,
+    parts: usize,
 }
 
 impl Walk<'_> {
@@ -303,9 +300,26 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Counts what is walked over: with partials in partials, a short template may be a large one.
     fn element(&mut self, element: &TemplateElement, rooted: bool) -> Result<(), NotTemplate> {
+        self.parts += 1;
+        self.depth += 1;
+        if self.depth > TEMPLATE_DEPTH {
+            return Err(fault(format!("a template nests at most {TEMPLATE_DEPTH} deep"), "take the inner part out"));
+        }
+        if self.parts > TEMPLATE_PARTS {
+            let message = format!("a template has at most {TEMPLATE_PARTS} parts, those of its partials included");
+            return Err(fault(message, "say it with fewer"));
+        }
+        let walked = self.inside(element, rooted);
+        self.depth -= 1;
+        walked
+    }
+
+    fn inside(&mut self, element: &TemplateElement, rooted: bool) -> Result<(), NotTemplate> {
         match element {
             TemplateElement::RawString(_) | TemplateElement::Comment(_) => Ok(()),
+            TemplateElement::Expression(expression) if meter::pays(expression) => Ok(()),
             TemplateElement::Expression(expression) | TemplateElement::HtmlExpression(expression) => {
                 if !expression.params.is_empty() || !expression.hash.is_empty() {
                     self.helper(&expression.name)?;
@@ -335,14 +349,14 @@ impl Walk<'_> {
                 self.loops -= usize::from(repeats);
                 Ok(())
             }
-            TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
+            TemplateElement::PartialExpression(partial) => {
                 let Some(name) = partial.name.as_name().map(str::to_owned) else {
                     return Err(fault("a partial's name can't be computed", "write {{> name}}"));
                 };
                 self.parameters(partial.params.iter().chain(partial.hash.values()), rooted)?;
                 self.partial(&name, rooted && partial.params.is_empty() && partial.hash.is_empty())
             }
-            _ => Err(fault("decorators aren't supported", "use a partial: {{> name}}")),
+            _ => Err(fault("decorators and blocks for partials aren't supported", "use a partial: {{> name}}")),
         }
     }
 
@@ -374,7 +388,7 @@ impl Walk<'_> {
                 let own: Vec<&str> = HELPERS.iter().filter_map(|(usage, _)| usage.split(' ').next()).collect();
                 Err(fault(
                     format!("there is no helper `{name}`"),
-                    &format!("known: {}, {}", BUILT_IN.join(", "), own.join(", ")),
+                    &format!("known: {}, {}", helpers::BUILT_IN.join(", "), own.join(", ")),
                 ))
             }
             None => Ok(()),

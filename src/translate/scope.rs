@@ -1,7 +1,7 @@
 //! What rules read: the notification, and what one mapping makes of it.
 
 use crate::argocd;
-use crate::mapping::{Budget, EvalError, Mapping, Variables};
+use crate::mapping::{Budget, EvalError, MOST_STEPS_IN_ALL, Mapping, Variables};
 use crate::notification::Notification;
 use serde_json::{Map, Value};
 use std::cell::OnceCell;
@@ -51,18 +51,29 @@ pub(super) struct Scope<'t> {
     event: Option<Value>,
     lets: Vec<OnceCell<Result<Option<Value>, String>>>,
     budget: Budget,
+    /// Steps that are left for all events together.
+    left: u32,
 }
 
 impl<'t> Scope<'t> {
     pub(super) fn new(told: &'t Told, mapping: &'t Mapping, memory: Map<String, Value>) -> Self {
         let lets = mapping.lets.iter().map(|_| OnceCell::new()).collect();
         let memory = Value::Object(memory);
-        Self { told, mapping, memory, item: None, event: None, lets, budget: Budget::default() }
+        Self {
+            told,
+            mapping,
+            memory,
+            item: None,
+            event: None,
+            lets,
+            budget: Budget::default(),
+            left: MOST_STEPS_IN_ALL,
+        }
     }
 
     /// The next item of a `forEach`. What it costs is counted anew.
     pub(super) fn enter(&mut self, item: Option<(usize, Value)>) {
-        self.budget = Budget::default();
+        (self.budget, self.left) = self.budget.next(self.left);
         self.item = item.map(|(index, item)| (item, index.into()));
     }
 
