@@ -28,27 +28,36 @@ mod admin;
 mod ballast;
 mod codec;
 mod command;
+mod migrate;
 mod read;
+mod releases;
+mod room;
+mod salvage;
 mod schema;
+mod sqlite;
+mod store;
+mod transaction;
 mod window;
-mod write;
 mod writer;
 
 pub use admin::{DeadLetter, DeadLetterKind, Waiting};
 pub use command::{Settled, Settlement};
+pub use releases::Basis;
 pub use window::Window;
 
 use crate::cdevents::SpecVersion;
 use crate::observe::Observe;
 use crate::translate::{Owner, Past};
-use command::Command;
+use command::{Command, Order, Outcome};
 use jiff::Timestamp;
 use read::Readers;
+use releases::Releases;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
+use store::StoreError;
 use tokio::sync::{oneshot, watch};
 
 /// How the store is kept.
@@ -72,6 +81,7 @@ struct Inner {
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     readers: Readers,
     windows: window::Windows,
+    releases: Releases,
     failed: watch::Receiver<bool>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     /// Kept open as long as the store is: the lock goes with it.
@@ -114,12 +124,18 @@ pub enum OutboxError {
     /// Its quota or its disk is full; deliveries go on.
     #[error("the store is full: it takes notifications again when deliveries or more room have emptied it")]
     Full,
+    /// Something of its owner was released since the translation looked: it must be done again.
+    #[error("an event of the same key was released meanwhile: translate again")]
+    Overtaken,
     /// A commit failed in a way that can't be undone.
     #[error("the store failed ({0}): the process must be restarted")]
     Failed(String),
     /// There is no such thing in it.
     #[error("there is no dead letter `{0}`: see `dead-letters list`")]
     NoSuchDeadLetter(String),
+    /// A dead letter isn't what was written.
+    #[error("the dead letter `{0}` is damaged and can't be replayed: see `dead-letters show`, then purge it")]
+    DamagedDeadLetter(String),
     /// It was closed.
     #[error("the store is closed")]
     Closed,
@@ -132,11 +148,22 @@ impl Outbox {
     ///
     /// [`OutboxError`] when it's in use, can't be opened, or is of a newer version.
     pub fn open(directory: &Path, options: OutboxOptions, observe: Observe) -> Result<Self, OutboxError> {
-        let opened = schema::open(directory, options.quota)?;
-        let windows = window::Windows::default();
+        Self::start(schema::open(directory, options)?, directory, observe)
+    }
+
+    fn start(opened: schema::Opened, directory: &Path, observe: Observe) -> Result<Self, OutboxError> {
+        let readers = Readers::open(&opened.path)?;
+        let (windows, releases) = (window::Windows::default(), Releases::default());
         let (commands, received) = mpsc::channel();
         let (tell_failed, failed) = watch::channel(false);
-        let writer = writer::Writer::new(opened.connection, directory, options, windows.clone(), tell_failed, observe);
+        let writer = writer::Writer {
+            store: opened.store,
+            windows: windows.clone(),
+            releases: releases.clone(),
+            room: opened.room,
+            failed: tell_failed,
+            observe,
+        };
         let failure =
             |reason: std::io::Error| OutboxError::Open { directory: directory.to_owned(), reason: reason.to_string() };
         let thread =
@@ -144,8 +171,9 @@ impl Outbox {
         Ok(Self(Arc::new(Inner {
             directory: directory.to_owned(),
             commands: Mutex::new(Some(commands)),
-            readers: Readers::open(&opened.path)?,
+            readers,
             windows,
+            releases,
             failed,
             writer: Mutex::new(Some(thread)),
             _lock: opened.lock,
@@ -164,7 +192,32 @@ impl Outbox {
     ///
     /// [`OutboxError::Full`], [`OutboxError::Failed`], [`OutboxError::Closed`]; nothing of it is committed then.
     pub async fn commit(&self, accepted: Accepted) -> Result<Receipt, OutboxError> {
-        self.ask(|reply| Command::Commit { accepted: Box::new(accepted), reply }).await
+        self.keep(accepted, None).await
+    }
+
+    /// What a translation for these owners will be based on: to be asked for before it looks at their memory.
+    #[must_use]
+    pub fn basis(&self, owners: &[Owner]) -> Basis {
+        self.0.releases.basis(owners)
+    }
+
+    /// Commits a translation, unless something of its owners was released since `basis`.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit), and [`OutboxError::Overtaken`]: translate again then.
+    pub async fn commit_on(&self, basis: Basis, accepted: Accepted) -> Result<Receipt, OutboxError> {
+        self.keep(accepted, Some(basis)).await
+    }
+
+    async fn keep(&self, accepted: Accepted, basis: Option<Basis>) -> Result<Receipt, OutboxError> {
+        match self.ask(Order::Commit { accepted: Box::new(accepted), basis }).await? {
+            Outcome::Committed(receipt) => Ok(receipt),
+            Outcome::Overtaken => Err(OutboxError::Overtaken),
+            Outcome::Count(_) | Outcome::NoSuchDeadLetter(_) | Outcome::DamagedDeadLetter(_) => {
+                Err(OutboxError::Closed)
+            }
+        }
     }
 
     /// Settles attempts. Returns when they're handed to the writer, not when they're synced: what is lost in a crash is sent
@@ -204,23 +257,40 @@ impl Outbox {
         }
     }
 
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, OutboxError>>) -> Command,
-    ) -> Result<T, OutboxError> {
+    async fn ask(&self, order: Order) -> Result<Outcome, OutboxError> {
         let (reply, answer) = oneshot::channel();
-        self.send(command(reply));
+        self.send(Command::Ask(order, reply));
         answer.await.unwrap_or(Err(OutboxError::Closed))
+    }
+
+    /// A reader found that the store can't be trusted: nothing that is sent to the writer from now on is carried out.
+    fn broken(&self, error: StoreError) {
+        self.send(Command::Broken(error));
+    }
+
+    /// The same, if that's what an error means; any other may pass.
+    fn broken_if_damaged(&self, error: rusqlite::Error) {
+        if let error @ StoreError::Damaged(_) = StoreError::from(error) {
+            self.broken(error);
+        }
     }
 }
 
 impl Past for Outbox {
     fn memory(&self, owner: &Owner) -> Map<String, Value> {
-        self.0.readers.memory(owner)
+        self.0.readers.memory(owner).unwrap_or_else(|error| {
+            // What is translated without it mustn't be committed.
+            self.broken(error.into());
+            Map::new()
+        })
     }
 
     fn said(&self, event_id: &str) -> bool {
-        self.0.readers.said(event_id)
+        self.0.readers.said(event_id).unwrap_or_else(|error| {
+            // The writer looks again, in the transaction.
+            self.broken_if_damaged(error);
+            false
+        })
     }
 }
 
@@ -296,10 +366,8 @@ pub struct RawDeadLetter {
 pub struct Queued {
     /// Its place in the order of events.
     pub seq: i64,
-    /// The store's id of the event.
-    pub id: String,
-    /// `service.deployed`
-    pub kind: String,
+    /// The event's id.
+    pub id: Arc<str>,
     /// Events of one key are delivered in order.
     pub key: Arc<str>,
     /// The document in the sink's spec version.

@@ -69,7 +69,7 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub(super) seq: i64,
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) attempts: u32,
     pub(super) settled: Settled,
     /// What it tells of the sink.

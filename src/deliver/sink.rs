@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// Bytes of documents that are read from the window at a time.
+const LOADED_BYTES: usize = 1 << 20;
+
 /// A sink, ready to be run.
 #[derive(Debug)]
 pub struct Sink {
@@ -106,7 +109,7 @@ pub(super) async fn run(sink: Sink, outbox: Outbox, observe: Observe, mut stop: 
 fn load(plan: &mut Plan, window: &mut Window, now: Timestamp) {
     let room = plan.room();
     if room > 0 {
-        window.take(room).into_iter().for_each(|queued| plan.add(queued, now));
+        window.take(room, LOADED_BYTES).into_iter().for_each(|queued| plan.add(queued, now));
     }
 }
 
@@ -143,7 +146,7 @@ impl Teller {
         let now = Timestamp::now();
         let Ended { attempt, outcome, took } = ended;
         let Some(outcome) = outcome else {
-            tracing::error!(sink = %self.name, event_id = attempt.queued.id, "an attempt broke off, its event is sent again");
+            tracing::error!(sink = %self.name, event_id = &*attempt.queued.id, "an attempt broke off, its event is sent again");
             plan.broke_off(attempt, now);
             return;
         };

@@ -1,13 +1,15 @@
 //! What operators see and do: dead letters, what waits, what is held.
 
-use super::command::Command;
+use super::codec::dead_sum;
+use super::command::{Order, Outcome};
 use super::read::time;
-use super::write::Undelivered;
+use super::transaction::Undelivered;
 use super::{Outbox, OutboxError, RawDeadLetter};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// Something that couldn't be translated or delivered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,20 +115,22 @@ impl Outbox {
     pub fn dead_notification(&self, id: &str) -> Result<RawDeadLetter, OutboxError> {
         let found = self.read(|db| {
             let mut statement = db.prepare_cached(
-                "SELECT place, body, request, reason, at FROM dead WHERE id = ?1 AND kind = 'notification'",
+                "SELECT place, body, request, reason, at, crc FROM dead WHERE id = ?1 AND kind = 'notification'",
             )?;
             let row = |row: &Row<'_>| {
-                Ok(RawDeadLetter {
-                    source: row.get(0)?,
-                    body: row.get(1)?,
-                    request: serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default(),
-                    reason: row.get(3)?,
-                    received_at: time(row.get(4)?),
-                })
+                let (source, body, request): (String, Vec<u8>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let sound = dead_sum(&source, &request, &body) == row.get::<_, i64>(5)?;
+                let request = serde_json::from_str(&request).unwrap_or_default();
+                let (reason, received_at) = (row.get(3)?, time(row.get(4)?));
+                Ok((RawDeadLetter { source, body, request, reason, received_at }, sound))
             };
             statement.query_row([id], row).optional()
         })?;
-        found.ok_or_else(|| OutboxError::NoSuchDeadLetter(id.to_owned()))
+        match found {
+            Some((dead, true)) => Ok(dead),
+            Some((_, false)) => Err(OutboxError::DamagedDeadLetter(id.to_owned())),
+            None => Err(OutboxError::NoSuchDeadLetter(id.to_owned())),
+        }
     }
 
     /// Queues undeliverable events again, under their ids. Either all or none.
@@ -135,7 +139,7 @@ impl Outbox {
     ///
     /// [`OutboxError`]
     pub async fn replay(&self, ids: Vec<String>) -> Result<usize, OutboxError> {
-        self.ask(|reply| Command::Replay { ids, reply }).await
+        self.count(Order::Replay(once(ids))).await
     }
 
     /// Forgets dead letters. Either all or none.
@@ -144,7 +148,16 @@ impl Outbox {
     ///
     /// [`OutboxError`]
     pub async fn purge(&self, ids: Vec<String>) -> Result<usize, OutboxError> {
-        self.ask(|reply| Command::Purge { ids, reply }).await
+        self.count(Order::Purge(once(ids))).await
+    }
+
+    async fn count(&self, order: Order) -> Result<usize, OutboxError> {
+        match self.ask(order).await? {
+            Outcome::Count(count) => Ok(count),
+            Outcome::NoSuchDeadLetter(id) => Err(OutboxError::NoSuchDeadLetter(id)),
+            Outcome::DamagedDeadLetter(id) => Err(OutboxError::DamagedDeadLetter(id)),
+            Outcome::Committed(_) | Outcome::Overtaken => Err(OutboxError::Closed),
+        }
     }
 
     /// What waits for `sink`, or for any, oldest first, and what is held; at most `most` of each.
@@ -164,12 +177,18 @@ impl Outbox {
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OutboxError> {
-        let reason = |error: rusqlite::Error| OutboxError::Open {
-            directory: self.0.directory.clone(),
-            reason: error.to_string(),
-        };
-        self.0.readers.with(read).map_err(reason)
+        self.0.readers.with(read).map_err(|error| {
+            let reason = error.to_string();
+            self.broken_if_damaged(error);
+            OutboxError::Open { directory: self.0.directory.clone(), reason }
+        })
     }
+}
+
+/// Each id once, in their order.
+fn once(ids: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
 }
 
 fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
@@ -189,7 +208,7 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
 
 fn queued(db: &Connection, sink: Option<&str>, most: i64) -> rusqlite::Result<Vec<Waiting>> {
     let mut statement = db.prepare_cached(
-        "SELECT e.id, e.kind, e.subject, d.sink, e.at, d.attempts, d.next, d.error FROM deliveries d JOIN events e ON e.seq = d.seq \
+        "SELECT e.id, e.kind, e.subject, d.sink, e.at, d.attempts + d.earlier, d.next, d.error FROM deliveries d JOIN events e ON e.seq = d.seq \
          WHERE ?1 IS NULL OR d.sink = ?1 ORDER BY d.seq LIMIT ?2",
     )?;
     let rows = statement.query_map(params![sink, most], |row| {

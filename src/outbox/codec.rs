@@ -1,6 +1,7 @@
 //! Documents of several spec versions in one column, and the checksum that tells whether they're as they were written.
 
 use crate::cdevents::SpecVersion;
+use crate::translate::Owner;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -27,9 +28,59 @@ pub(super) fn unpack(packed: &str, version: SpecVersion) -> Option<&str> {
     None
 }
 
-/// CRC-32C.
-pub(super) fn checksum(text: &str) -> i64 {
-    i64::from(crc32c::crc32c(text.as_bytes()))
+/// The version of the document, if there's just one.
+pub(super) fn only_version(packed: &str) -> Option<SpecVersion> {
+    let (name, length) = packed.split_once('\n')?.0.split_once(' ')?;
+    let (version, length): (SpecVersion, usize) = (name.parse().ok()?, length.parse().ok()?);
+    (packed.len() == packed.find('\n')? + 1 + length).then_some(version)
+}
+
+/// CRC-32C over the columns of a row. Each is followed by its length, so that text can't move from one column to the next.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum(u32);
+
+impl Sum {
+    fn text(self, text: &str) -> Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Self {
+        Self(crc32c::crc32c_append(self.0, bytes)).number(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+    }
+
+    fn number(self, number: i64) -> Self {
+        Self(crc32c::crc32c_append(self.0, &number.to_le_bytes()))
+    }
+
+    /// As it's stored.
+    fn get(self) -> i64 {
+        i64::from(self.0)
+    }
+}
+
+/// The checksum of an event's row.
+pub(super) fn event_sum(seq: i64, id: &str, kind: &str, subject: &str, key: &str, at: i64, documents: &str) -> i64 {
+    Sum::default().number(seq).text(id).text(kind).text(subject).text(key).number(at).text(documents).get()
+}
+
+/// The checksum of a delivery's row: of what doesn't change from attempt to attempt.
+pub(super) fn delivery_sum(sink: &str, seq: i64, version: &str) -> i64 {
+    Sum::default().text(sink).number(seq).text(version).get()
+}
+
+/// The checksum of an owner's memory.
+pub(super) fn memory_sum(owner: &Owner, json: &str) -> i64 {
+    Sum::default().text(&owner.mapping).text(&owner.key).text(json).get()
+}
+
+/// The checksum of a held event's row.
+pub(super) fn held_sum(id: &str, owner: &Owner, name: &str, until: i64, json: &str) -> i64 {
+    Sum::default().text(id).text(&owner.mapping).text(&owner.key).text(name).number(until).text(json).get()
+}
+
+/// The checksum of a dead letter's row: of what it takes to run it again.
+pub(super) fn dead_sum(place: &str, request: &str, body: &[u8]) -> i64 {
+    Sum::default().text(place).text(request).bytes(body).get()
 }
 
 #[cfg(test)]
@@ -37,11 +88,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn text_that_moves_to_the_next_column_is_noticed() {
+        assert_ne!(Sum::default().text("ab").text("c").get(), Sum::default().text("a").text("bc").get());
+        assert_ne!(Sum::default().text("").text("a").get(), Sum::default().text("a").text("").get());
+    }
+
+    #[test]
     fn each_version_finds_its_document_again() {
         let documents = [(SpecVersion::V0_5_1, "{\"a\":\"ü\\n\"}".into()), (SpecVersion::V0_4_1, "{}".into())];
         let packed = pack(&documents);
         assert_eq!(unpack(&packed, SpecVersion::V0_5_1), Some("{\"a\":\"ü\\n\"}"));
         assert_eq!(unpack(&packed, SpecVersion::V0_4_1), Some("{}"));
+        assert_eq!((only_version(&packed), only_version(&pack(&documents[..1]))), (None, Some(SpecVersion::V0_5_1)));
         assert_eq!(unpack("", SpecVersion::V0_4_1), None);
         assert_eq!(unpack("0.4.1 99\n{}", SpecVersion::V0_4_1), None);
     }

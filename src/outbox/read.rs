@@ -1,17 +1,22 @@
 //! Short reads beside the writer.
 
-use super::codec::{checksum, unpack};
+use super::codec::{delivery_sum, event_sum, memory_sum, unpack};
 use super::{OutboxError, Queued};
 use crate::cdevents::SpecVersion;
 use crate::translate::Owner;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 const CONNECTIONS: usize = 4;
+/// How long a read waits for the database.
+const BUSY: Duration = Duration::from_secs(1);
+/// No attempt is put off for longer than that: what says so is damaged.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// A few connections that only read.
 #[derive(Debug)]
@@ -26,11 +31,18 @@ pub(super) enum Found {
     Damaged { seq: i64 },
 }
 
+/// Deliveries that were read, and whether they're all.
+pub(super) struct Batch {
+    pub(super) rows: Vec<Found>,
+    pub(super) all: bool,
+}
+
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, OutboxError> {
         let open = || {
             let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            connection.pragma_update(None, "cache_size", -1024)?;
+            connection.pragma_update(None, "cache_size", -512)?;
+            connection.busy_timeout(BUSY)?;
             Ok(Mutex::new(connection))
         };
         let connections: rusqlite::Result<Vec<_>> = (0..CONNECTIONS).map(|_| open()).collect();
@@ -52,74 +64,69 @@ impl Readers {
         })
     }
 
-    /// A row that isn't what was written counts as no memory, and is told.
-    pub(super) fn memory(&self, owner: &Owner) -> Map<String, Value> {
+    /// What an owner remembers. A row that isn't what was written counts as no memory, and is told.
+    pub(super) fn memory(&self, owner: &Owner) -> rusqlite::Result<Map<String, Value>> {
         let found = self.with(|connection| {
             let mut statement =
                 connection.prepare_cached("SELECT json, crc FROM memory WHERE mapping = ?1 AND key = ?2")?;
-            statement
-                .query_row(params![owner.mapping, owner.key], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
-                })
-                .optional()
-        });
-        match found {
-            Ok(None) => Map::new(),
-            Ok(Some((json, crc))) if checksum(&json) == crc => serde_json::from_str(&json).unwrap_or_default(),
-            Ok(Some(_)) => {
+            let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+            statement.query_row(params![owner.mapping, owner.key], row).optional()
+        })?;
+        Ok(match found {
+            None => Map::new(),
+            Some((json, crc)) if memory_sum(owner, &json) == crc => serde_json::from_str(&json).unwrap_or_default(),
+            Some(_) => {
                 tracing::error!(mapping = owner.mapping, "a row of memory is damaged and counts as empty");
                 Map::new()
             }
-            Err(error) => {
-                tracing::error!(%error, "memory can't be read and counts as empty");
-                Map::new()
-            }
-        }
+        })
     }
 
-    pub(super) fn said(&self, id: &str) -> bool {
-        let found = self.with(|connection| connection.prepare_cached("SELECT 1 FROM said WHERE id = ?1")?.exists([id]));
-        // The writer looks again, in the transaction.
-        found.unwrap_or(false)
+    pub(super) fn said(&self, id: &str) -> rusqlite::Result<bool> {
+        self.with(|connection| connection.prepare_cached("SELECT 1 FROM said WHERE id = ?1")?.exists([id]))
     }
 
-    /// Deliveries of a sink behind `after`, in order.
-    pub(super) fn queued(&self, sink: &str, after: i64, most: usize) -> rusqlite::Result<Vec<Found>> {
+    /// Deliveries of a sink behind `after`, in order: up to `most`, with documents of about `bytes` together.
+    pub(super) fn queued(&self, sink: &str, after: i64, most: usize, bytes: usize) -> rusqlite::Result<Batch> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT d.seq, d.version, d.attempts, d.next, e.id, e.kind, e.key, e.at, e.documents, e.crc \
-                 FROM deliveries d JOIN events e ON e.seq = d.seq WHERE d.sink = ?1 AND d.seq > ?2 ORDER BY d.seq LIMIT ?3",
+                "SELECT d.seq, d.version, d.attempts, d.next, d.crc, e.id, e.kind, e.subject, e.key, e.at, e.documents, e.crc \
+                 FROM deliveries d LEFT JOIN events e ON e.seq = d.seq WHERE d.sink = ?1 AND d.seq > ?2 ORDER BY d.seq",
             )?;
-            let rows = statement.query_map(params![sink, after, i64::try_from(most).unwrap_or(i64::MAX)], found)?;
-            rows.collect()
+            let mut rows = statement.query(params![sink, after])?;
+            let (mut found, mut left) = (Vec::new(), bytes);
+            let longest = Timestamp::now().saturating_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
+            while let Some(row) = rows.next()? {
+                if found.len() == most || (left == 0 && !found.is_empty()) {
+                    return Ok(Batch { rows: found, all: false });
+                }
+                let seq = row.get(0)?;
+                // A column of another type than was written is damage, too.
+                let Ok(Some(mut queued)) = sound(row, sink, seq) else {
+                    found.push(Found::Damaged { seq });
+                    continue;
+                };
+                queued.next = queued.next.min(longest);
+                left = left.saturating_sub(queued.document.len());
+                found.push(Found::Good(queued));
+            }
+            Ok(Batch { rows: found, all: true })
         })
     }
 }
 
-fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
-    let seq = row.get(0)?;
-    let read = || -> rusqlite::Result<Option<Queued>> {
-        let version: String = row.get(1)?;
-        let documents: String = row.get(8)?;
-        let sound = checksum(&documents) == row.get::<_, i64>(9)?;
-        let document = version.parse::<SpecVersion>().ok().and_then(|version| unpack(&documents, version));
-        let (true, Some(document)) = (sound, document) else { return Ok(None) };
-        Ok(Some(Queued {
-            seq,
-            id: row.get(4)?,
-            kind: row.get(5)?,
-            key: row.get::<_, String>(6)?.into(),
-            document: document.into(),
-            since: time(row.get(7)?),
-            attempts: row.get(2)?,
-            next: time(row.get(3)?),
-        }))
-    };
-    // A column of another type than was written is damage, too.
-    Ok(match read() {
-        Ok(Some(queued)) => Found::Good(queued),
-        _ => Found::Damaged { seq },
-    })
+/// A delivery, if its rows are what was written.
+fn sound(row: &Row<'_>, sink: &str, seq: i64) -> rusqlite::Result<Option<Queued>> {
+    let text = |column| row.get::<_, String>(column);
+    let (version, documents, at) = (text(1)?, text(10)?, row.get(9)?);
+    let (id, key) = (text(5)?, text(8)?);
+    let written = delivery_sum(sink, seq, &version) == row.get::<_, i64>(4)?
+        && event_sum(seq, &id, &text(6)?, &text(7)?, &key, at, &documents) == row.get::<_, i64>(11)?;
+    let document = version.parse::<SpecVersion>().ok().and_then(|version| unpack(&documents, version));
+    let (true, Some(document)) = (written, document) else { return Ok(None) };
+    let (attempts, next) = (row.get(2)?, time(row.get(3)?));
+    let (id, key, document, since) = (id.into(), key.into(), document.into(), time(at));
+    Ok(Some(Queued { seq, id, key, document, since, attempts, next }))
 }
 
 pub(super) fn time(millis: i64) -> Timestamp {

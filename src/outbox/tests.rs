@@ -5,6 +5,8 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use tempfile::{TempDir, tempdir};
 
+mod damage;
+
 const OPTIONS: OutboxOptions =
     OutboxOptions { quota: 1 << 30, seen_for: Duration::from_secs(86_400), delivered_for: Duration::ZERO };
 
@@ -46,9 +48,9 @@ async fn taken(window: &mut Window, enough: usize) -> Vec<String> {
     let mut ids = Vec::new();
     let waiting = async {
         loop {
-            let now = window.take(100);
+            let now = window.take(100, 1 << 20);
             let none = now.is_empty();
-            ids.extend(now.into_iter().map(|queued| queued.id));
+            ids.extend(now.into_iter().map(|queued| queued.id.to_string()));
             if ids.len() >= enough {
                 return;
             }
@@ -102,9 +104,9 @@ async fn a_held_event_is_replaced_dropped_or_released_with_what_it_remembers() {
     drop(outbox);
     let outbox = open(&dir);
     let mut window = outbox.window("a");
-    assert_eq!(taken(&mut window, 2).await, ["1", "2"], "also across a restart");
+    assert_eq!(taken(&mut window, 2).await, ["2", "1"], "in the order in which they were held, also across a restart");
     assert!(outbox.said("1") && !outbox.said("3"));
-    assert_eq!(outbox.memory(&owner("k"))["last"]["id"], "2");
+    assert_eq!(outbox.memory(&owner("k"))["last"]["id"], "1");
     assert_eq!(outbox.commit(accepted("k", &[], vec![held("1", "x", far)])).await.unwrap().held, 0, "it was said");
 }
 
@@ -126,7 +128,7 @@ async fn a_full_store_refuses_notifications_and_still_drains() {
     };
     assert!(matches!(refused, OutboxError::Full), "{refused}");
     for _ in 0..count {
-        for queued in window.take(1) {
+        for queued in window.take(1, 1 << 20) {
             settle(&outbox, queued.seq, Settled::Delivered);
         }
     }
@@ -137,6 +139,24 @@ async fn a_full_store_refuses_notifications_and_still_drains() {
     };
     tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
     assert!(outbox.waiting(Some("a"), 10).unwrap().len() <= 1);
+}
+
+#[tokio::test]
+async fn a_translation_that_a_release_overtook_is_refused() {
+    let dir = tempdir().unwrap();
+    let outbox = open(&dir);
+    let mut window = outbox.window("a");
+    let before = outbox.basis(&[owner("k")]);
+    let soon = Timestamp::now() + SignedDuration::from_millis(50);
+    outbox.commit_on(before.clone(), accepted("k", &[], vec![held("1", "x", soon)])).await.unwrap();
+    assert_eq!(taken(&mut window, 1).await, ["1"]);
+    let mut late = accepted("k", &[], vec![outgoing("2")]);
+    late.changes[0].memory = Some(Map::new());
+    let refused = outbox.commit_on(before, late.clone()).await.unwrap_err();
+    assert!(matches!(refused, OutboxError::Overtaken), "{refused}");
+    assert!(outbox.memory(&owner("k")).contains_key("last") && !outbox.said("2"), "nothing of it happened");
+    outbox.commit_on(outbox.basis(&[owner("k")]), late).await.unwrap();
+    assert!(outbox.memory(&owner("k")).is_empty() && outbox.said("2"));
 }
 
 #[tokio::test]
@@ -247,11 +267,11 @@ proptest! {
                         waiting.clear();
                     }
                     Step::Deliver => {
-                        taken_now.extend(window.take(2));
+                        taken_now.extend(window.take(2, 1 << 20));
                         if !taken_now.is_empty() {
                             let one = taken_now.remove(0);
                             settle(&outbox, one.seq, Settled::Delivered);
-                            queued.retain(|id| *id != one.id);
+                            queued.retain(|id| **id != *one.id);
                         }
                     }
                     Step::Reopen => {

@@ -7,12 +7,16 @@ use super::read::Found;
 use super::{Outbox, Queued, Settled, Settlement};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Deliveries in a window.
+/// Deliveries in a window, and bytes of their documents.
 const ROOM: usize = 1024;
+const ROOM_BYTES: usize = 1 << 20;
 /// Deliveries that are read from disk at a time.
-const READ: usize = 256;
+const READ: usize = 64;
+/// When to try again what couldn't be read.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The windows of all sinks, as the writer sees them.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +31,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     fresh: VecDeque<Queued>,
+    bytes: usize,
     /// Something waits on disk that isn't in `fresh`.
     spilled: bool,
 }
@@ -43,7 +48,7 @@ pub struct Window {
 
 impl Windows {
     pub(super) fn open(&self, sink: &str, outbox: Outbox) -> Window {
-        let state = State { fresh: VecDeque::new(), spilled: true };
+        let state = State { fresh: VecDeque::new(), bytes: 0, spilled: true };
         let shared = Arc::new(Shared { state: Mutex::new(state), news: Notify::new() });
         let sink: Arc<str> = sink.into();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&sink), Arc::clone(&shared));
@@ -57,7 +62,9 @@ impl Windows {
         for (sink, queued) in deliveries {
             let Some(shared) = windows.get(&sink) else { continue };
             let mut state = shared.lock();
-            if !state.spilled && state.fresh.len() < ROOM {
+            let bytes = queued.document.len();
+            if !state.spilled && state.fresh.len() < ROOM && state.bytes + bytes <= ROOM_BYTES {
+                state.bytes += bytes;
                 state.fresh.push_back(queued);
             } else {
                 state.spilled = true;
@@ -74,24 +81,46 @@ impl Shared {
     }
 }
 
+impl State {
+    /// Something older waits on disk: what was handed over meanwhile is read from there, too, so that the order stays.
+    fn spill(&mut self) {
+        self.fresh.clear();
+        self.bytes = 0;
+        self.spilled = true;
+    }
+}
+
 impl Window {
-    /// Up to `most` deliveries that weren't handed out yet, in order; none when there are none now.
-    pub fn take(&mut self, most: usize) -> Vec<Queued> {
+    /// Up to `most` deliveries that weren't handed out yet, in order, with documents of about `bytes` together; none when there are
+    /// none now.
+    pub fn take(&mut self, most: usize, bytes: usize) -> Vec<Queued> {
         let shared = Arc::clone(&self.shared);
-        let mut state = shared.lock();
         let mut taken: Vec<Queued> = Vec::new();
-        while taken.len() < most {
+        let mut left = bytes;
+        while taken.len() < most && (left > 0 || taken.is_empty()) {
+            let mut state = shared.lock();
             if let Some(queued) = state.fresh.pop_front() {
+                state.bytes -= queued.document.len();
                 // What was read from disk meanwhile is handed over a second time.
                 if queued.seq > self.last {
                     self.last = queued.seq;
+                    left = left.saturating_sub(queued.document.len());
                     taken.push(queued);
                 }
             } else if state.spilled {
-                let wanted = READ.min(most - taken.len());
-                let found = self.read(wanted);
-                state.spilled = found.len() == wanted;
-                taken.extend(found.into_iter().flatten());
+                // What is committed during the read is handed over; if it was read, too, it's skipped then.
+                state.spilled = false;
+                drop(state);
+                let (found, more) = self.read(READ.min(most - taken.len()), left);
+                left = left.saturating_sub(found.iter().map(|queued| queued.document.len()).sum());
+                taken.extend(found);
+                if more != More::Nothing {
+                    shared.lock().spill();
+                }
+                if more == More::Later {
+                    self.wake_later();
+                    break;
+                }
             } else {
                 break;
             }
@@ -104,35 +133,52 @@ impl Window {
         self.shared.news.notified().await;
     }
 
-    /// What a row of damage was is none; it counts as read.
-    fn read(&mut self, wanted: usize) -> Vec<Option<Queued>> {
-        let found = match self.outbox.0.readers.queued(&self.sink, self.last, wanted) {
-            Ok(found) => found,
+    /// What waits on disk, and whether there's more. A damaged row is set aside, and counts as read.
+    fn read(&mut self, most: usize, bytes: usize) -> (Vec<Queued>, More) {
+        let batch = match self.outbox.0.readers.queued(&self.sink, self.last, most, bytes) {
+            Ok(batch) => batch,
             Err(error) => {
                 tracing::error!(sink = %self.sink, %error, "the sink's queue can't be read");
-                return Vec::new();
+                self.outbox.broken_if_damaged(error);
+                return (Vec::new(), More::Later);
             }
         };
-        let mut read = Vec::with_capacity(found.len());
-        for one in found {
+        let mut read = Vec::with_capacity(batch.rows.len());
+        for one in batch.rows {
             match one {
                 Found::Good(queued) => {
                     self.last = queued.seq;
-                    read.push(Some(queued));
+                    read.push(queued);
                 }
                 Found::Damaged { seq } => {
                     self.last = seq;
-                    tracing::error!(sink = %self.sink, seq, "a stored event is damaged, it's set aside as a dead letter");
-                    let error = "the stored event is damaged".to_owned();
-                    self.outbox.settle(Settlement {
-                        sink: Arc::clone(&self.sink),
-                        seq,
-                        settled: Settled::Dead { attempts: 0, error },
-                    });
-                    read.push(None);
+                    self.set_aside(seq);
                 }
             }
         }
-        read
+        (read, if batch.all { More::Nothing } else { More::Now })
     }
+
+    fn set_aside(&self, seq: i64) {
+        tracing::error!(sink = %self.sink, seq, "a stored event is damaged, it's set aside as a dead letter");
+        let settled = Settled::Dead { attempts: 0, error: "the stored event is damaged".to_owned() };
+        self.outbox.settle(Settlement { sink: Arc::clone(&self.sink), seq, settled });
+    }
+
+    fn wake_later(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            shared.news.notify_one();
+        });
+    }
+}
+
+/// Whether something waits on disk behind what was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum More {
+    Nothing,
+    Now,
+    /// It can't be read now.
+    Later,
 }

@@ -1,249 +1,232 @@
-//! The one writer: takes what waits, carries it out in one transaction, commits, and only then answers.
+//! The one writer: takes what waits, has it carried out in one transaction, and only then answers.
+//!
+//! Somebody waits for every order, so orders are carried out at once, as many together as came while the last transaction was
+//! synced. Nobody waits for settlements, so they go along with the next orders, or alone after a moment. What settled and found no
+//! room is kept, and tried again.
 
-use super::ballast::Ballast;
-use super::command::{Command, Settled, Settlement};
+mod waiting;
+
+use super::OutboxError;
+use super::command::{Command, Order, Reply};
+use super::releases::Releases;
+use super::room::Room;
+use super::store::{Done, Store, StoreError, Work};
 use super::window::Windows;
-use super::write::{self, Done};
-use super::{OutboxError, OutboxOptions, Receipt};
 use crate::observe::Observe;
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
-use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+use waiting::{Waiting, answer_all, refuse_growth};
 
-/// Commands in one transaction.
-const GROUP: usize = 1024;
 /// Events that are released in one transaction.
 const RELEASE: usize = 5000;
 /// How often what's old is swept out, and figures are told.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often it's looked whether a full store has room again.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The writer's thread.
 pub(super) struct Writer {
-    connection: Connection,
-    options: OutboxOptions,
-    windows: Windows,
-    ballast: Ballast,
-    failed: watch::Sender<bool>,
-    observe: Observe,
-    /// When the next held event is due, as far as is known.
-    next_due: Option<Timestamp>,
-    /// No room for notifications.
-    full: bool,
-    swept: Instant,
+    pub(super) store: Box<dyn Store>,
+    pub(super) windows: Windows,
+    pub(super) releases: Releases,
+    pub(super) room: Room,
+    pub(super) failed: watch::Sender<bool>,
+    pub(super) observe: Observe,
 }
 
-/// Answers that wait for the commit.
-enum Answer {
-    Receipt(oneshot::Sender<Result<Receipt, OutboxError>>, Result<Receipt, OutboxError>),
-    Count(oneshot::Sender<Result<usize, OutboxError>>, Result<usize, OutboxError>),
+/// The writer at work.
+struct Run {
+    writer: Writer,
+    waiting: Waiting,
+    next_due: Option<Timestamp>,
+    swept: Instant,
+    looked: Instant,
 }
 
 impl Writer {
-    pub(super) fn new(
-        connection: Connection,
-        directory: &Path,
-        options: OutboxOptions,
-        windows: Windows,
-        failed: watch::Sender<bool>,
-        observe: Observe,
-    ) -> Self {
-        let ballast = Ballast::take(directory, options.quota);
-        let next_due = write::next_due(&connection);
-        Self { connection, options, windows, ballast, failed, observe, next_due, full: false, swept: Instant::now() }
+    /// Until every sender is gone, or the store can't be trusted any more.
+    pub(super) fn run(self, commands: &Receiver<Command>) {
+        let now = Instant::now();
+        let mut run = Run { writer: self, waiting: Waiting::default(), next_due: None, swept: now, looked: now };
+        match run.work(commands) {
+            // What is in the log goes into the database, so that a copy of one file is a copy of all.
+            Ok(()) => drop(run.writer.store.compact()),
+            Err(error) => run.fail(&error, commands),
+        }
     }
+}
 
-    /// Until every sender is gone, or a commit fails.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        self.look_around();
-        loop {
-            let mut group = Vec::new();
-            match commands.recv_timeout(self.patience()) {
-                Ok(command) => group.push(command),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+impl Run {
+    fn work(&mut self, commands: &Receiver<Command>) -> Result<(), StoreError> {
+        self.next_due = self.writer.store.next_due()?;
+        self.look()?;
+        self.tell()?;
+        while !self.waiting.closed {
+            self.waiting.gather(commands, self.patience())?;
+            self.transact()?;
+            if self.writer.room.is_full() && self.looked.elapsed() >= LOOK {
+                self.look()?;
             }
-            group.extend(commands.try_iter().take(GROUP - group.len()));
-            if let Err(error) = self.group(group) {
-                self.fail(&error, commands);
-                return;
+            if self.swept.elapsed() >= SWEEP {
+                self.sweep()?;
             }
         }
-        // What is in the log goes into the database, so that a copy of one file is a copy of all.
-        drop(self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
+        self.transact()
     }
 
-    /// How long to wait for a command: until something held is due, or it's time to sweep.
+    /// How long there's nothing to do.
     fn patience(&self) -> Duration {
-        let sweep = SWEEP.saturating_sub(self.swept.elapsed());
-        let due = self.next_due.map(|due| Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default());
-        due.map_or(sweep, |due| due.min(sweep))
+        let mut patience = SWEEP.saturating_sub(self.swept.elapsed()).min(self.waiting.patience());
+        if self.writer.room.is_full() {
+            return patience.min(LOOK.saturating_sub(self.looked.elapsed()));
+        }
+        if let Some(due) = self.next_due {
+            patience = patience.min(Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default());
+        }
+        patience
     }
 
-    fn group(&mut self, group: Vec<Command>) -> Result<(), rusqlite::Error> {
+    /// What waits, in one transaction, if it's time for one.
+    fn transact(&mut self) -> Result<(), StoreError> {
         let now = Timestamp::now();
-        let due = self.next_due.is_some_and(|due| due <= now);
-        if !group.is_empty() || due {
-            self.transaction(group, due, now)?;
+        let full = self.writer.room.is_full();
+        let mut orders = std::mem::take(&mut self.waiting.orders);
+        if full {
+            orders = refuse_growth(orders);
         }
-        if self.swept.elapsed() >= SWEEP {
-            self.sweep(now)?;
+        let due = !full && self.next_due.is_some_and(|due| due <= now);
+        if orders.is_empty() && !due && !self.waiting.lingered_enough() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// One transaction. Where the disk is full, what settles is tried again with the ballast's room, and the rest is refused.
-    fn transaction(&mut self, group: Vec<Command>, due: bool, now: Timestamp) -> Result<(), rusqlite::Error> {
-        let (settlements, rest): (Vec<_>, Vec<_>) =
-            group.into_iter().partition(|command| matches!(command, Command::Settle(_)));
-        let settlements: Vec<Settlement> = settlements
-            .into_iter()
-            .filter_map(|command| if let Command::Settle(settlement) = command { Some(settlement) } else { None })
-            .collect();
-        let mut answers = Vec::new();
-        match self.attempt(&settlements, Some(&rest), due, now, &mut answers) {
+        let work = Work {
+            now,
+            settlements: &self.waiting.settlements,
+            release: if due { RELEASE } else { 0 },
+            orders: &orders.iter().map(|(order, _)| order).collect::<Vec<_>>(),
+            releases: &self.writer.releases,
+        };
+        match self.writer.store.transact(&work) {
             Ok(done) => {
-                self.after(done);
-                self.answer(rest, answers);
-                Ok(())
+                self.waiting.settled(self.waiting.settlements.len());
+                self.committed(done, orders)
             }
-            Err(error) if is_full(&error) => {
-                self.full = true;
-                self.ballast.free();
-                tracing::error!("the disk or the store's quota is full: notifications are refused, deliveries go on");
-                refuse(rest, &OutboxError::Full);
-                match self.attempt(&settlements, None, false, now, &mut Vec::new()) {
-                    Ok(done) => self.after(done),
-                    // What settled isn't known after a restart, and sent again then; now it's known in the sinks' loops.
-                    Err(error) if is_full(&error) => {}
-                    Err(error) => return Err(error),
-                }
-                Ok(())
+            Err(error @ StoreError::Full(_)) => {
+                answer_all(orders, &OutboxError::Full);
+                self.fill(&error, now)
             }
             Err(error) => {
-                refuse(rest, &OutboxError::Failed(error.to_string()));
+                answer_all(orders, &OutboxError::from(&error));
                 Err(error)
             }
         }
     }
 
-    fn attempt(
-        &mut self,
-        settlements: &[Settlement],
-        commands: Option<&[Command]>,
-        due: bool,
-        now: Timestamp,
-        answers: &mut Vec<Outcome>,
-    ) -> Result<Done, rusqlite::Error> {
-        let full = self.full;
-        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut done = Done::default();
-        for settlement in settlements {
-            write::settle(&transaction, settlement, self.options.delivered_for, now)?;
-        }
-        if due && !full {
-            write::release(&transaction, now, RELEASE, &mut done)?;
-        }
-        for command in commands.unwrap_or_default() {
-            answers.push(match command {
-                Command::Commit { .. } if full => Outcome::Receipt(Err(OutboxError::Full)),
-                Command::Commit { accepted, .. } => {
-                    Outcome::Receipt(Ok(write::commit(&transaction, accepted, now, &mut done)?))
-                }
-                Command::Replay { ids, .. } => Outcome::Count(write::replay(&transaction, ids, now, &mut done)?),
-                Command::Purge { ids, .. } => Outcome::Count(write::purge(&transaction, ids)?),
-                Command::Settle(_) => continue,
-            });
-        }
-        transaction.commit()?;
-        Ok(done)
-    }
-
-    fn after(&mut self, done: Done) {
-        if done.held {
-            self.next_due = write::next_due(&self.connection);
-        }
-        self.windows.push(done.queued);
-    }
-
-    fn answer(&mut self, commands: Vec<Command>, outcomes: Vec<Outcome>) {
-        let answers = commands.into_iter().zip(outcomes).filter_map(|(command, outcome)| match (command, outcome) {
-            (Command::Commit { reply, .. }, Outcome::Receipt(result)) => Some(Answer::Receipt(reply, result)),
-            (Command::Replay { reply, .. } | Command::Purge { reply, .. }, Outcome::Count(result)) => {
-                Some(Answer::Count(reply, result))
-            }
-            _ => None,
-        });
-        for answer in answers {
+    fn committed(&mut self, done: Done, orders: Vec<(Order, Reply)>) -> Result<(), StoreError> {
+        done.released.iter().for_each(|owner| self.writer.releases.count(owner));
+        self.writer.windows.push(done.queued);
+        for ((_, reply), outcome) in orders.into_iter().zip(done.outcomes) {
             // Who asked may have stopped waiting.
-            match answer {
-                Answer::Receipt(reply, result) => drop(reply.send(result)),
-                Answer::Count(reply, result) => drop(reply.send(result)),
-            }
+            drop(reply.send(Ok(outcome)));
         }
+        if done.held {
+            self.next_due = self.writer.store.next_due()?;
+        }
+        let used = self.writer.store.used()?;
+        self.writer.room.used(used);
+        Ok(())
     }
 
-    fn sweep(&mut self, now: Timestamp) -> Result<(), rusqlite::Error> {
-        self.swept = Instant::now();
-        match write::sweep(&self.connection, self.options, now) {
-            Err(error) if !is_full(&error) => return Err(error),
-            _ => self.look_around(),
+    /// There's no room: what settles gets the ballast's, so that what is in the store can leave it.
+    fn fill(&mut self, reason: &StoreError, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.room.fill(&reason.to_string());
+        self.looked = Instant::now();
+        let all = self.waiting.settlements.len();
+        // The log may be what fills the disk; a dead letter may find no room where a delivery that is done with makes some.
+        if all == 0 || self.settle(all, now)? {
+            return Ok(());
+        }
+        self.compact()?;
+        let shrinking = self.waiting.delivered_first();
+        let settled = self.settle(all, now)? || (shrinking > 0 && self.settle(shrinking, now)?);
+        if !settled {
+            tracing::warn!(settled = all, "no room even to settle: tried again soon");
         }
         Ok(())
     }
 
-    /// Whether there is room, and figures for those who watch.
-    fn look_around(&mut self) {
-        let figures = write::figures(&self.connection).unwrap_or_default();
-        let quota = self.options.quota.max(1);
-        let was_full = self.full;
-        self.full = figures.bytes > quota / 10 * 8;
-        if !self.full {
-            self.ballast.restore();
+    /// The first `count` settlements alone; says whether there was room.
+    fn settle(&mut self, count: usize, now: Timestamp) -> Result<bool, StoreError> {
+        let settlements = &self.waiting.settlements[..count];
+        let work = Work { now, settlements, release: 0, orders: &[], releases: &self.writer.releases };
+        match self.writer.store.transact(&work) {
+            Ok(_) => self.waiting.settled(count),
+            Err(StoreError::Full(_)) => {
+                self.waiting.stuck();
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
         }
-        if was_full && !self.full {
-            tracing::info!("the store has room again and takes notifications");
+        Ok(true)
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        match self.writer.store.compact() {
+            Ok(()) | Err(StoreError::Full(_)) => Ok(()),
+            Err(error) => Err(error),
         }
-        self.observe.store(figures.held, figures.bytes, quota);
+    }
+
+    /// Whether there's room, on the disk and in the quota.
+    fn look(&mut self) -> Result<(), StoreError> {
+        self.looked = Instant::now();
+        if self.writer.room.is_full() {
+            self.compact()?;
+        }
+        let used = self.writer.store.used()?;
+        self.writer.room.look(used);
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), StoreError> {
+        self.swept = Instant::now();
+        match self.writer.store.sweep(Timestamp::now()) {
+            // The rest goes soon, and not in one long transaction.
+            Ok(true) => self.swept = self.swept.checked_sub(SWEEP - LOOK).unwrap_or(self.swept),
+            Ok(false) | Err(StoreError::Full(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.look()?;
+        self.tell()
+    }
+
+    fn tell(&mut self) -> Result<(), StoreError> {
+        let figures = self.writer.store.figures(Timestamp::now())?;
+        let (used, quota) = self.writer.room.figures();
+        self.writer.observe.store(figures.held, used, quota);
         for (sink, depth) in figures.queues {
-            self.observe.queue(&sink, depth);
+            self.writer.observe.queue(&sink, depth);
         }
+        Ok(())
     }
 
-    /// A commit failed in a way that can't be undone: nobody is told that anything was committed from now on.
-    fn fail(self, error: &rusqlite::Error, commands: &Receiver<Command>) {
+    /// The store can't be trusted any more: nobody is told that anything was committed from now on.
+    fn fail(self, error: &StoreError, commands: &Receiver<Command>) {
         tracing::error!(%error, "the store failed");
-        self.observe.set_ready(false);
-        self.failed.send_replace(true);
-        let reason = OutboxError::Failed(error.to_string());
+        let Self { writer: Writer { store, room, failed, observe, .. }, waiting, .. } = self;
+        if matches!(error, StoreError::Damaged(_)) {
+            room.leave_mark();
+        }
+        observe.set_ready(false);
+        failed.send_replace(true);
+        let reason = OutboxError::from(error);
+        answer_all(waiting.orders, &reason);
+        drop(store);
         while let Ok(command) = commands.recv() {
-            refuse(vec![command], &reason);
+            if let Command::Ask(_, reply) = command {
+                drop(reply.send(Err(reason.clone())));
+            }
         }
     }
-}
-
-/// What a command comes to if its transaction is committed.
-enum Outcome {
-    Receipt(Result<Receipt, OutboxError>),
-    Count(Result<usize, OutboxError>),
-}
-
-fn refuse(commands: Vec<Command>, error: &OutboxError) {
-    for command in commands {
-        match command {
-            Command::Commit { reply, .. } => drop(reply.send(Err(error.clone()))),
-            Command::Replay { reply, .. } | Command::Purge { reply, .. } => drop(reply.send(Err(error.clone()))),
-            Command::Settle(Settlement {
-                settled: Settled::Delivered | Settled::Again { .. } | Settled::Dead { .. },
-                ..
-            }) => {}
-        }
-    }
-}
-
-/// The quota, or the disk.
-fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

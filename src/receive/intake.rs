@@ -9,7 +9,7 @@ use crate::config::written::SourceKind;
 use crate::mapping::Mappings;
 use crate::notification::{Notification, Request, Unread};
 use crate::observe::Observe;
-use crate::outbox::{Accepted, Outbox, OutboxError, RawDeadLetter, Receipt, RoutedChange};
+use crate::outbox::{Accepted, Basis, Outbox, OutboxError, RawDeadLetter, Receipt, RoutedChange};
 use crate::route::Routes;
 use crate::translate::{self, Owner};
 use axum::http::HeaderMap;
@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 /// Locks for owners; two owners that share one only wait a little.
 const STRIPES: usize = 1024;
+/// How often a notification is translated at most; only a release of its own owner's held events makes it twice.
+const TRANSLATIONS: usize = 5;
 
 /// What can be exchanged while the proxy runs: mappings, and who gets their events.
 #[derive(Debug)]
@@ -128,9 +130,9 @@ impl Intake {
             serde_json::from_value(dead.request).map_err(|e| format!("its request can't be read ({e}): purge it"))?;
         let notification = Notification::parse(&dead.body, request).map_err(|error| error.to_string())?;
         let engine = self.engine();
-        let (changes, guards) = self.translated(&engine, notification).await.map_err(|failure| failure.to_string())?;
-        self.commit(Accepted { changes, dead: None }).await.map_err(|refusal| refusal.to_string())?;
-        drop(guards);
+        let translated = self.translated(&engine, notification).await.map_err(|failure| failure.to_string())?;
+        let receipt = self.commit_on(translated).await.map_err(|refusal| refusal.to_string())?;
+        receipt.ok_or_else(|| OutboxError::Overtaken.to_string())?;
         self.outbox.purge(vec![id.to_owned()]).await.map(drop).map_err(|error| error.to_string())
     }
 
@@ -138,33 +140,34 @@ impl Intake {
         Arc::clone(&self.engine.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn notification(&self, request: Request, bytes: &Bytes) -> Result<Taken, Refusal> {
+    async fn notification(&self, mut request: Request, bytes: &Bytes) -> Result<Taken, Refusal> {
         let engine = self.engine();
         let origin = Origin::of(&request);
-        let notification = match Notification::parse_without(&engine.unread, bytes, request) {
-            Ok(notification) => notification,
-            Err(error) => return self.unreadable(origin, bytes, error.to_string()).await,
-        };
-        match self.translated(&engine, notification).await {
-            Ok((changes, guards)) => {
-                let receipt = self.commit(Accepted { changes, dead: None }).await;
-                drop(guards);
-                Ok(Taken::committed(receipt?))
+        for _ in 0..TRANSLATIONS {
+            let notification = match Notification::parse_without(&engine.unread, bytes, request) {
+                Ok(notification) => notification,
+                Err(error) => return self.unreadable(origin, bytes, error.to_string()).await,
+            };
+            match self.translated(&engine, notification).await {
+                Ok(translated) => {
+                    if let Some(receipt) = self.commit_on(translated).await? {
+                        return Ok(Taken::committed(receipt));
+                    }
+                }
+                Err(failure) => return self.bury(origin, bytes, failure.to_string()).await,
             }
-            Err(failure) => self.bury(origin, bytes, failure.to_string()).await,
+            request = serde_json::from_value(origin.request.clone()).map_err(|_| Refusal::Internal)?;
         }
+        Err(refused(&OutboxError::Overtaken))
     }
 
-    /// Translates under the locks of the owners; the guards are held until the commit is through.
-    async fn translated(
-        &self,
-        engine: &Engine,
-        notification: Notification,
-    ) -> Result<(Vec<RoutedChange>, Guards), translate::Failure> {
+    /// Translates under the locks of the owners.
+    async fn translated(&self, engine: &Engine, notification: Notification) -> Result<Translated, translate::Failure> {
         let prepared = translate::prepare(&engine.mappings, notification)?;
         let guards = self.lock(prepared.owners()).await;
+        let basis = self.outbox.basis(prepared.owners());
         let translation = prepared.run(&self.outbox, &engine.routes.versions())?;
-        Ok((engine.routes.route(translation), guards))
+        Ok(Translated { changes: engine.routes.route(translation), basis, _guards: guards })
     }
 
     /// Events that are `CDEvents` already: all valid and taken, or none.
@@ -201,14 +204,24 @@ impl Intake {
     }
 
     async fn commit(&self, accepted: Accepted) -> Result<Receipt, Refusal> {
-        let kinds: Vec<String> =
-            accepted.changes.iter().flat_map(|change| &change.outgoing).map(|outgoing| outgoing.kind.clone()).collect();
-        let receipt = self.outbox.commit(accepted).await.map_err(|error: OutboxError| {
-            tracing::error!(%error, "a notification can't be committed, its sender is told to try again");
-            Refusal::Store { problem: error.to_string() }
-        })?;
+        let kinds = kinds(&accepted.changes);
+        let receipt = self.outbox.commit(accepted).await.map_err(|error| refused(&error))?;
         kinds.iter().for_each(|kind| self.observe.accepted_event(kind));
         Ok(receipt)
+    }
+
+    /// Commits a translation; `None` when something of its owners was released since it looked.
+    async fn commit_on(&self, translated: Translated) -> Result<Option<Receipt>, Refusal> {
+        let Translated { changes, basis, _guards } = translated;
+        let kinds = kinds(&changes);
+        match self.outbox.commit_on(basis, Accepted { changes, dead: None }).await {
+            Ok(receipt) => {
+                kinds.iter().for_each(|kind| self.observe.accepted_event(kind));
+                Ok(Some(receipt))
+            }
+            Err(OutboxError::Overtaken) => Ok(None),
+            Err(error) => Err(refused(&error)),
+        }
     }
 
     /// What couldn't be read is kept all the same, because it won't be sent again; the sender is told.
@@ -234,6 +247,22 @@ impl Intake {
 }
 
 type Guards = Vec<OwnedMutexGuard<()>>;
+
+/// A translation, what it's based on, and the locks of its owners, which are held until the commit is through.
+struct Translated {
+    changes: Vec<RoutedChange>,
+    basis: Basis,
+    _guards: Guards,
+}
+
+fn kinds(changes: &[RoutedChange]) -> Vec<String> {
+    changes.iter().flat_map(|change| &change.outgoing).map(|outgoing| outgoing.kind.clone()).collect()
+}
+
+fn refused(error: &OutboxError) -> Refusal {
+    tracing::error!(%error, "a notification can't be committed, its sender is told to try again");
+    Refusal::Store { problem: error.to_string() }
+}
 
 /// What a dead letter keeps of the request that it came in.
 struct Origin {

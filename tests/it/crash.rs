@@ -39,18 +39,19 @@ async fn accepted_events_survive_kill() {
         Arc::new(AtomicUsize::new(0)),
         Arc::new(std::sync::Mutex::new(BTreeSet::new())),
     );
+    // Made once: in a debug build that takes longer than some of the lives.
+    let clients: Vec<_> = (0..SENDERS).map(|_| client()).collect();
     for cycle in 0..cycles {
         // The sink flaps, too.
         collector.answer(if cycle % 3 == 1 { 503 } else { 202 });
         let proxy = Proxy::start(&data, &config);
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = Vec::new();
-        for _ in 0..SENDERS {
+        for client in clients.clone() {
             let (next, sent, acked, stop) =
                 (Arc::clone(&next), Arc::clone(&sent), Arc::clone(&acked), Arc::clone(&stop));
             let url = format!("{}/webhook", proxy.url);
             senders.push(tokio::spawn(async move {
-                let client = client();
                 while !stop.load(Ordering::SeqCst) {
                     let number = next.fetch_add(1, Ordering::SeqCst);
                     sent.fetch_add(1, Ordering::SeqCst);

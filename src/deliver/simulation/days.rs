@@ -33,7 +33,7 @@ impl ModelSink for AwayUntil {
     fn take(&mut self, queued: &Queued, now: Timestamp) -> (Duration, Outcome) {
         let now = seconds(now);
         if now >= self.back {
-            self.taken.insert(queued.id.clone());
+            self.taken.insert(queued.id.to_string());
             return (Duration::from_millis(5), answered(202, None));
         }
         self.arrivals.push(now);

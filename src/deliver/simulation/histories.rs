@@ -58,10 +58,10 @@ impl Moody {
     }
 
     fn takes(&mut self, queued: &Queued) -> Outcome {
-        if self.poison.contains(&queued.id) {
+        if self.poison.contains(&*queued.id) {
             return answered(422, None);
         }
-        self.taken.push((queued.id.clone(), Arc::clone(&queued.key), queued.seq));
+        self.taken.push((queued.id.to_string(), Arc::clone(&queued.key), queued.seq));
         answered(202, None)
     }
 }

@@ -50,7 +50,7 @@ impl Store {
         self.latest += 1;
         let seq = self.latest;
         let (key, document) = (Arc::clone(key), Arc::clone(document));
-        let queued = Queued { seq, id, kind: String::new(), key, document, since: now, attempts: 0, next: now };
+        let queued = Queued { seq, id: id.into(), key, document, since: now, attempts: 0, next: now };
         self.rows.insert(seq, queued);
         seq
     }
@@ -59,7 +59,7 @@ impl Store {
         for (seq, settled) in self.unsynced.drain(..) {
             match settled {
                 Settled::Delivered => drop(self.rows.remove(&seq)),
-                Settled::Dead { .. } => self.dead.extend(self.rows.remove(&seq).map(|queued| queued.id)),
+                Settled::Dead { .. } => self.dead.extend(self.rows.remove(&seq).map(|queued| queued.id.to_string())),
                 Settled::Again { attempts, next, .. } => {
                     if let Some(queued) = self.rows.get_mut(&seq) {
                         (queued.attempts, queued.next) = (attempts, next);

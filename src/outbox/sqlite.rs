@@ -1,0 +1,138 @@
+//! The store in `SQLite`: one connection that writes.
+
+use super::OutboxOptions;
+use super::read::time;
+use super::store::{Done, Figures, Store, StoreError, Work};
+use super::transaction::{Tally, Transaction, next_due};
+use crate::observe::QueueDepth;
+use jiff::Timestamp;
+use rusqlite::ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMSIZE};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rows that a sweep deletes at a time.
+const BATCH: i64 = 2000;
+
+/// The connection that writes, and what would be slow to count.
+#[derive(Debug)]
+pub(super) struct Sqlite {
+    connection: Connection,
+    options: OutboxOptions,
+    seq: i64,
+    held_seq: i64,
+    held: i64,
+    waiting: HashMap<Arc<str>, i64>,
+}
+
+impl Sqlite {
+    pub(super) fn new(connection: Connection, options: OutboxOptions) -> rusqlite::Result<Self> {
+        let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let seq = number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")?;
+        let held_seq = number("SELECT coalesce(max(seq), 0) FROM held")?;
+        let held = number("SELECT count(*) FROM held")?;
+        let waiting = {
+            let mut statement = connection.prepare("SELECT sink, count(*) FROM deliveries GROUP BY sink")?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?.into(), row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        Ok(Self { connection, options, seq, held_seq, held, waiting })
+    }
+
+    fn count(&mut self, tally: Tally) {
+        self.held += tally.held;
+        for (sink, change) in tally.waiting {
+            *self.waiting.entry(sink).or_default() += change;
+        }
+    }
+
+    /// When the oldest delivery to a sink was accepted.
+    fn oldest(&self, sink: &str) -> rusqlite::Result<Option<Timestamp>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT e.at FROM deliveries d JOIN events e ON e.seq = d.seq WHERE d.sink = ?1 ORDER BY d.seq LIMIT 1",
+        )?;
+        Ok(statement.query_row([sink], |row| row.get(0)).optional()?.map(time))
+    }
+
+    fn number(&self, sql: &str) -> rusqlite::Result<u64> {
+        let number: i64 = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(u64::try_from(number).unwrap_or_default())
+    }
+}
+
+impl Store for Sqlite {
+    fn transact(&mut self, work: &Work<'_>) -> Result<Done, StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut under_way = Transaction {
+            delivered_for: self.options.delivered_for,
+            seq: self.seq,
+            held_seq: self.held_seq,
+            held: self.held,
+            ..Transaction::of(&transaction, work.now)
+        };
+        under_way.carry_out(work)?;
+        let Transaction { seq, held_seq, done, tally, .. } = under_way;
+        transaction.commit()?;
+        (self.seq, self.held_seq) = (seq, held_seq);
+        self.count(tally);
+        Ok(done)
+    }
+
+    fn next_due(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(next_due(&self.connection)?)
+    }
+
+    fn sweep(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        let before =
+            |kept: Duration| now.as_millisecond().saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+        let said = "DELETE FROM said WHERE id IN (SELECT id FROM said WHERE at < ?1 ORDER BY at LIMIT ?2)";
+        let events =
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE settled < ?1 ORDER BY settled LIMIT ?2)";
+        let mut more = false;
+        for (sql, kept) in [(said, self.options.seen_for), (events, self.options.delivered_for)] {
+            let gone = self.connection.prepare_cached(sql)?.execute(params![before(kept), BATCH])?;
+            more |= i64::try_from(gone).is_ok_and(|gone| gone == BATCH);
+        }
+        Ok(more)
+    }
+
+    fn used(&mut self) -> Result<u64, StoreError> {
+        let pages = self.number("PRAGMA page_count")?.saturating_sub(self.number("PRAGMA freelist_count")?);
+        Ok(pages * self.number("PRAGMA page_size")?)
+    }
+
+    fn figures(&mut self, now: Timestamp) -> Result<Figures, StoreError> {
+        let mut queues = Vec::with_capacity(self.waiting.len());
+        for (sink, waiting) in &self.waiting {
+            let since = self.oldest(sink)?.unwrap_or(now);
+            let oldest_seconds = u64::try_from(now.duration_since(since).as_secs()).unwrap_or_default();
+            let waiting = u64::try_from(*waiting).unwrap_or_default();
+            queues.push((Arc::clone(sink), QueueDepth { waiting, oldest_seconds }));
+        }
+        Ok(Figures { held: u64::try_from(self.held).unwrap_or_default(), queues })
+    }
+
+    fn compact(&mut self) -> Result<(), StoreError> {
+        Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => match (failure.code, failure.extended_code) {
+                (ErrorCode::DiskFull, _) | (_, SQLITE_IOERR_SHMSIZE | SQLITE_IOERR_SHMMAP) => Self::Full(text),
+                (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Self::Damaged(text),
+                _ => Self::Failed(text),
+            },
+            // A column that can't be what was written.
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..) => Self::Damaged(text),
+            _ => Self::Failed(text),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Stores that aren't what was written.
+
+use super::*;
+use std::path::PathBuf;
+
+/// Events `0…` that wait for two sinks, one of memory and one that is held for each tenth.
+async fn filled(dir: &TempDir, count: usize) {
+    let outbox = open(dir);
+    let far = Timestamp::now() + SignedDuration::from_hours(1);
+    for chunk in (0..count).collect::<Vec<_>>().chunks(50) {
+        let changes = chunk.iter().map(|n| {
+            let mut event = outgoing(&format!("{n:05}"));
+            event.sinks.push(("b".into(), SpecVersion::NEWEST));
+            let mut outgoing = vec![event];
+            if n % 10 == 0 {
+                outgoing.push(held(&format!("held-{n:05}"), "h", far));
+            }
+            let memory = json!({"n": {"is": n}}).as_object().cloned();
+            RoutedChange { owner: owner(&n.to_string()), memory, drop: Vec::new(), outgoing }
+        });
+        outbox.commit(Accepted { changes: changes.collect(), dead: None }).await.unwrap();
+    }
+    outbox.close().await;
+}
+
+fn database(dir: &TempDir) -> PathBuf {
+    dir.path().join(schema::DATABASE)
+}
+
+fn all(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{n:05}")).collect()
+}
+
+/// The pages of events, by what is in them.
+fn pages_of_events(bytes: &[u8]) -> Vec<usize> {
+    let has = |page: &[u8], what: &str| page.windows(what.len()).any(|window| window == what.as_bytes());
+    let found = |page: &[u8]| has(page, "service.deployed") && !has(page, "held-");
+    bytes.chunks(4096).enumerate().filter(|(_, page)| found(page)).map(|(number, _)| number).collect()
+}
+
+/// What waits for a sink now.
+fn waiting_for(outbox: &Outbox, sink: &str) -> Vec<String> {
+    outbox.window(sink).take(usize::MAX, usize::MAX).into_iter().map(|queued| queued.id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_marked_store_is_put_right_and_its_files_are_kept() {
+    let dir = tempdir().unwrap();
+    filled(&dir, 300).await;
+    salvage::leave_mark(dir.path()).unwrap();
+    let before = std::fs::read(database(&dir)).unwrap();
+    let outbox = open(&dir);
+    for sink in ["a", "b"] {
+        assert!(taken(&mut outbox.window(sink), 300).await == all(300), "nothing is lost where nothing is damaged");
+    }
+    assert_eq!(outbox.memory(&owner("299"))["n"]["is"], 299);
+    assert!(outbox.said("00299") && !outbox.said("held-00000"));
+    assert_eq!(outbox.waiting(None, 1000).unwrap().iter().filter(|row| row.held_until.is_some()).count(), 30);
+    assert!(outbox.dead_letters().unwrap().is_empty());
+    let new = outbox.commit(accepted("k", &[], vec![outgoing("00001"), outgoing("new")])).await.unwrap();
+    assert_eq!(new.events, 1, "ids are known still, and places go on");
+    let kept: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept = kept.iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("damaged-")).unwrap();
+    assert!(std::fs::read(kept.join(schema::DATABASE)).unwrap() == before);
+    assert!(!salvage::is_marked(dir.path()));
+}
+
+#[tokio::test]
+async fn of_a_lost_page_only_its_rows_are_lost_and_each_is_told() {
+    let dir = tempdir().unwrap();
+    filled(&dir, 500).await;
+    let path = database(&dir);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let page = pages_of_events(&bytes)[8];
+    bytes[page * 4096..(page + 1) * 4096].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    salvage::leave_mark(dir.path()).unwrap();
+    let outbox = open(&dir);
+    let out = waiting_for(&outbox, "a");
+    assert!((450..500).contains(&out.len()), "{}", out.len());
+    assert!(out.windows(2).all(|pair| pair[0] < pair[1]), "in order");
+    assert!(waiting_for(&outbox, "b") == out);
+    outbox.commit(Accepted::default()).await.unwrap();
+    let dead = outbox.dead_letters().unwrap();
+    assert_eq!(dead.len(), 2 * (500 - out.len()), "one for each sink that misses one");
+}
+
+#[tokio::test]
+async fn deliveries_of_a_lost_page_are_found_by_their_index() {
+    let dir = tempdir().unwrap();
+    filled(&dir, 500).await;
+    let root = |name: &str| {
+        let db = rusqlite::Connection::open(database(&dir)).unwrap();
+        db.query_row("SELECT rootpage FROM sqlite_master WHERE name = ?1", [name], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let path = database(&dir);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The second child of the table's root: the first cell behind the root's own begins with a page's number.
+    let at = usize::try_from(root("deliveries") - 1).unwrap() * 4096;
+    let cell = usize::from(u16::from_be_bytes([bytes[at + 14], bytes[at + 15]]));
+    let child = u32::from_be_bytes(bytes[at + cell..at + cell + 4].try_into().unwrap()) as usize - 1;
+    bytes[child * 4096..(child + 1) * 4096].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    salvage::leave_mark(dir.path()).unwrap();
+    let outbox = open(&dir);
+    for sink in ["a", "b"] {
+        assert!(taken(&mut outbox.window(sink), 500).await == all(500), "{sink}");
+    }
+    assert!(outbox.dead_letters().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_put_aside() {
+    let dir = tempdir().unwrap();
+    std::fs::write(database(&dir), "no database at all ".repeat(1000)).unwrap();
+    let outbox = open(&dir);
+    assert_eq!(outbox.commit(accepted("k", &[], vec![outgoing("1")])).await.unwrap().events, 1);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_brought_to_the_newest() {
+    let dir = tempdir().unwrap();
+    let db = rusqlite::Connection::open(database(&dir)).unwrap();
+    migrate::first(&db).unwrap();
+    let sum = |text: &str| i64::from(crc32c::crc32c(text.as_bytes()));
+    let documents = |id: &str| codec::pack(&outgoing(id).documents);
+    for (seq, id) in [(1, "1"), (2, "2")] {
+        // The second isn't what was written.
+        let crc = sum(&documents("1"));
+        db.execute(
+            "INSERT INTO events VALUES (?1, ?2, 'k', 's', 'k', 0, ?3, ?4, NULL)",
+            rusqlite::params![seq, id, documents(id), crc],
+        )
+        .unwrap();
+        db.execute("INSERT INTO deliveries (sink, seq, version) VALUES ('a', ?1, '0.5.1')", [seq]).unwrap();
+        db.execute("INSERT INTO said VALUES (?1, ?2)", rusqlite::params![id, Timestamp::now().as_millisecond()])
+            .unwrap();
+    }
+    let json = serde_json::to_string(&held("3", "h", Timestamp::now())).unwrap();
+    db.execute("INSERT INTO held VALUES ('3', 'm', 'k', 'h', 5, ?1, ?2)", rusqlite::params![json, sum(&json)]).unwrap();
+    db.execute("INSERT INTO memory VALUES ('m', 'k', '{\"a\":1}', ?1)", [sum("{\"a\":1}")]).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    drop(db);
+    let outbox = open(&dir);
+    assert_eq!(outbox.memory(&owner("k"))["a"], 1);
+    assert_eq!(taken(&mut outbox.window("a"), 2).await, ["1", "3"]);
+    outbox.commit(Accepted::default()).await.unwrap();
+    assert_eq!(outbox.dead_letters().unwrap().len(), 1);
+}
