@@ -8,6 +8,7 @@ mod door;
 mod examples;
 mod fuzz;
 mod generated;
+mod hostile;
 mod interleavings;
 mod recordings;
 mod shared;
