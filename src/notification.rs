@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The request that a notification came in, as rules see it under `request`. Secrets were removed before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ pub struct Notification {
     /// The JSON body, whole.
     pub body: Value,
     /// The request.
-    pub request: Request,
+    pub request: Arc<Request>,
     envelope: Envelope,
 }
 
@@ -74,7 +75,7 @@ impl Notification {
     /// # Errors
     ///
     /// [`Unreadable`] when the bytes aren't exactly one JSON document.
-    pub fn parse(bytes: &[u8], request: Request) -> Result<Self, Unreadable> {
+    pub fn parse(bytes: &[u8], request: impl Into<Arc<Request>>) -> Result<Self, Unreadable> {
         Self::parse_without(&Unread::default(), bytes, request)
     }
 
@@ -83,13 +84,13 @@ impl Notification {
     /// # Errors
     ///
     /// [`Unreadable`] when the bytes aren't exactly one JSON document.
-    pub fn parse_without(unread: &Unread, bytes: &[u8], request: Request) -> Result<Self, Unreadable> {
+    pub fn parse_without(unread: &Unread, bytes: &[u8], request: impl Into<Arc<Request>>) -> Result<Self, Unreadable> {
         Ok(Self::new(unread.read(bytes)?, request))
     }
 
     /// Wraps a document that was already read.
     #[must_use]
-    pub fn new(body: Value, request: Request) -> Self {
+    pub fn new(body: Value, request: impl Into<Arc<Request>>) -> Self {
         let envelope = if body.get("app").is_some_and(is_application) {
             Envelope::App
         } else if is_application(&body) {
@@ -97,7 +98,7 @@ impl Notification {
         } else {
             Envelope::Other
         };
-        Self { body, request, envelope }
+        Self { body, request: request.into(), envelope }
     }
 
     /// The Argo CD Application in the body, if there is one.

@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 /// Deliveries in a window, and bytes of their documents.
 const ROOM: usize = 1024;
 const ROOM_BYTES: usize = 1 << 20;
-/// Deliveries that are read from disk at a time.
-const READ: usize = 64;
+/// Deliveries that are read from disk at a time, and about how many bytes of their documents.
+const READ: usize = 256;
+const READ_BYTES: usize = 1 << 18;
 /// When to try again what couldn't be read.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -42,7 +43,9 @@ pub struct Window {
     sink: Arc<str>,
     outbox: Outbox,
     shared: Arc<Shared>,
-    /// What was handed out last.
+    /// What was read from disk and not handed out yet; older than all that is fresh.
+    ahead: VecDeque<Queued>,
+    /// What was handed out, or read, last.
     last: i64,
 }
 
@@ -53,7 +56,7 @@ impl Windows {
         let sink: Arc<str> = sink.into();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&sink), Arc::clone(&shared));
         shared.news.notify_one();
-        Window { sink, outbox, shared, last: 0 }
+        Window { sink, outbox, shared, ahead: VecDeque::new(), last: 0 }
     }
 
     /// After a commit: hands over, or leaves it on disk.
@@ -94,38 +97,47 @@ impl Window {
     /// Up to `most` deliveries that weren't handed out yet, in order, with documents of about `bytes` together; none when there are
     /// none now.
     pub fn take(&mut self, most: usize, bytes: usize) -> Vec<Queued> {
-        let shared = Arc::clone(&self.shared);
         let mut taken: Vec<Queued> = Vec::new();
         let mut left = bytes;
         while taken.len() < most && (left > 0 || taken.is_empty()) {
-            let mut state = shared.lock();
-            if let Some(queued) = state.fresh.pop_front() {
-                state.bytes -= queued.document.len();
-                // What was read from disk meanwhile is handed over a second time.
-                if queued.seq > self.last {
-                    self.last = queued.seq;
-                    left = left.saturating_sub(queued.document.len());
-                    taken.push(queued);
-                }
-            } else if state.spilled {
-                // What is committed during the read is handed over; if it was read, too, it's skipped then.
-                state.spilled = false;
-                drop(state);
-                let (found, more) = self.read(READ.min(most - taken.len()), left);
-                left = left.saturating_sub(found.iter().map(|queued| queued.document.len()).sum());
-                taken.extend(found);
-                if more != More::Nothing {
-                    shared.lock().spill();
-                }
-                if more == More::Later {
-                    self.wake_later();
-                    break;
-                }
-            } else {
+            let Some(queued) = self.ahead.pop_front().or_else(|| self.fresh()).or_else(|| self.from_disk()) else {
+                break;
+            };
+            left = left.saturating_sub(queued.document.len());
+            taken.push(queued);
+        }
+        taken
+    }
+
+    fn fresh(&mut self) -> Option<Queued> {
+        let mut state = self.shared.lock();
+        while let Some(queued) = state.fresh.pop_front() {
+            state.bytes -= queued.document.len();
+            // What was read from disk meanwhile is handed over a second time.
+            if queued.seq > self.last {
+                self.last = queued.seq;
+                return Some(queued);
+            }
+        }
+        None
+    }
+
+    fn from_disk(&mut self) -> Option<Queued> {
+        while self.ahead.is_empty() {
+            // What is committed during the read is handed over; if it was read, too, it's skipped then.
+            if !std::mem::take(&mut self.shared.lock().spilled) {
+                return self.fresh();
+            }
+            let more = self.read();
+            if more != More::Nothing {
+                self.shared.lock().spill();
+            }
+            if more == More::Later {
+                self.wake_later();
                 break;
             }
         }
-        taken
+        self.ahead.pop_front()
     }
 
     /// Resolves when there may be something to take.
@@ -133,22 +145,21 @@ impl Window {
         self.shared.news.notified().await;
     }
 
-    /// What waits on disk, and whether there's more. A damaged row is set aside, and counts as read.
-    fn read(&mut self, most: usize, bytes: usize) -> (Vec<Queued>, More) {
-        let batch = match self.outbox.0.readers.queued(&self.sink, self.last, most, bytes) {
+    /// Reads what waits on disk, and says whether there's more. A damaged row is set aside, and counts as read.
+    fn read(&mut self) -> More {
+        let batch = match self.outbox.0.readers.queued(&self.sink, self.last, READ, READ_BYTES) {
             Ok(batch) => batch,
             Err(error) => {
                 tracing::error!(sink = %self.sink, %error, "the sink's queue can't be read");
                 self.outbox.broken_if_damaged(error);
-                return (Vec::new(), More::Later);
+                return More::Later;
             }
         };
-        let mut read = Vec::with_capacity(batch.rows.len());
         for one in batch.rows {
             match one {
                 Found::Good(queued) => {
                     self.last = queued.seq;
-                    read.push(queued);
+                    self.ahead.push_back(queued);
                 }
                 Found::Damaged { seq } => {
                     self.last = seq;
@@ -156,7 +167,7 @@ impl Window {
                 }
             }
         }
-        (read, if batch.all { More::Nothing } else { More::Now })
+        if batch.all { More::Nothing } else { More::Now }
     }
 
     fn set_aside(&self, seq: i64) {

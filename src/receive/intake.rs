@@ -140,13 +140,13 @@ impl Intake {
         Arc::clone(&self.engine.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn notification(&self, mut request: Request, bytes: &Bytes) -> Result<Taken, Refusal> {
+    async fn notification(&self, request: Request, bytes: &Bytes) -> Result<Taken, Refusal> {
         let engine = self.engine();
-        let origin = Origin::of(&request);
+        let request = Arc::new(request);
         for _ in 0..TRANSLATIONS {
-            let notification = match Notification::parse_without(&engine.unread, bytes, request) {
+            let notification = match Notification::parse_without(&engine.unread, bytes, Arc::clone(&request)) {
                 Ok(notification) => notification,
-                Err(error) => return self.unreadable(origin, bytes, error.to_string()).await,
+                Err(error) => return self.unreadable(&request, bytes, error.to_string()).await,
             };
             match self.translated(&engine, notification).await {
                 Ok(translated) => {
@@ -154,9 +154,8 @@ impl Intake {
                         return Ok(Taken::committed(receipt));
                     }
                 }
-                Err(failure) => return self.bury(origin, bytes, failure.to_string()).await,
+                Err(failure) => return self.bury(&request, bytes, failure.to_string()).await,
             }
-            request = serde_json::from_value(origin.request.clone()).map_err(|_| Refusal::Internal)?;
         }
         Err(refused(&OutboxError::Overtaken))
     }
@@ -173,10 +172,9 @@ impl Intake {
     /// Events that are `CDEvents` already: all valid and taken, or none.
     async fn cdevents(&self, request: &Request, headers: &HeaderMap, bytes: &Bytes) -> Result<Taken, Refusal> {
         let engine = self.engine();
-        let origin = Origin::of(request);
         let documents = match cloudevents::decode(headers, bytes) {
             Ok(documents) => documents,
-            Err(error) => return self.unreadable(origin, bytes, error.to_string()).await,
+            Err(error) => return self.unreadable(request, bytes, error.to_string()).await,
         };
         match super::direct::changes(&engine, &request.source.name, &documents) {
             Ok(changes) => {
@@ -186,7 +184,7 @@ impl Intake {
                 drop(guards);
                 Ok(Taken::committed(receipt?))
             }
-            Err(problem) => self.bury(origin, bytes, problem).await,
+            Err(problem) => self.bury(request, bytes, problem).await,
         }
     }
 
@@ -225,22 +223,22 @@ impl Intake {
     }
 
     /// What couldn't be read is kept all the same, because it won't be sent again; the sender is told.
-    async fn unreadable(&self, origin: Origin, bytes: &Bytes, problem: String) -> Result<Taken, Refusal> {
-        let taken = self.bury(origin, bytes, problem.clone()).await?;
+    async fn unreadable(&self, request: &Request, bytes: &Bytes, problem: String) -> Result<Taken, Refusal> {
+        let taken = self.bury(request, bytes, problem.clone()).await?;
         Err(Refusal::NotJson { problem, dead_letter: taken.dead_letter })
     }
 
-    async fn bury(&self, origin: Origin, bytes: &Bytes, reason: String) -> Result<Taken, Refusal> {
+    async fn bury(&self, request: &Request, bytes: &Bytes, reason: String) -> Result<Taken, Refusal> {
         let dead = RawDeadLetter {
-            source: origin.source.clone(),
+            source: request.source.name.clone(),
             body: bytes.to_vec(),
-            request: origin.request,
+            request: serde_json::to_value(request).unwrap_or_default(),
             reason: reason.clone(),
-            received_at: origin.received_at,
+            received_at: request.received_at,
         };
         let receipt = self.commit(Accepted { changes: Vec::new(), dead: Some(dead) }).await?;
         if let Some(id) = &receipt.dead_letter {
-            self.observe.dead_lettered(&origin.source, id, &reason);
+            self.observe.dead_lettered(&request.source.name, id, &reason);
         }
         Ok(Taken { problem: Some(reason), ..Taken::committed(receipt) })
     }
@@ -262,23 +260,6 @@ fn kinds(changes: &[RoutedChange]) -> Vec<String> {
 fn refused(error: &OutboxError) -> Refusal {
     tracing::error!(%error, "a notification can't be committed, its sender is told to try again");
     Refusal::Store { problem: error.to_string() }
-}
-
-/// What a dead letter keeps of the request that it came in.
-struct Origin {
-    source: String,
-    request: Value,
-    received_at: jiff::Timestamp,
-}
-
-impl Origin {
-    fn of(request: &Request) -> Self {
-        Self {
-            source: request.source.name.clone(),
-            request: serde_json::to_value(request).unwrap_or_default(),
-            received_at: request.received_at,
-        }
-    }
 }
 
 impl Taken {

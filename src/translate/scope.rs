@@ -15,7 +15,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn new(mut notification: Notification) -> Self {
+    pub(super) fn new(notification: Notification) -> Self {
         let stated = notification.body.pointer("/context/argocdUrl").and_then(Value::as_str);
         let stated = stated.filter(|url| !url.is_empty()).map(|url| url.trim_end_matches('/').to_owned());
         let argo = notification.application().map(|application| {
@@ -26,11 +26,11 @@ impl Told {
             });
             serde_json::to_value(facts).unwrap_or_default()
         });
-        let source = &mut notification.request.source;
+        let mut request = serde_json::to_value(notification.request.as_ref()).unwrap_or_default();
+        let source = &notification.request.source;
         if source.uri.is_empty() {
-            source.uri = stated.unwrap_or_else(|| format!("urn:argocd:{}", source.name));
+            request["source"]["uri"] = stated.unwrap_or_else(|| format!("urn:argocd:{}", source.name)).into();
         }
-        let request = serde_json::to_value(&notification.request).unwrap_or_default();
         Self { body: notification.body, request, argo }
     }
 
