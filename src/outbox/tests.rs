@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::{TempDir, tempdir};
 
 mod damage;
+mod simulation;
+mod twin;
 
 const OPTIONS: OutboxOptions =
     OutboxOptions { quota: 1 << 30, seen_for: Duration::from_secs(86_400), delivered_for: Duration::ZERO };
