@@ -12,7 +12,7 @@ use tempfile::tempdir;
 
 const SENDERS: usize = 16;
 
-fn first_deployment(number: usize) -> String {
+pub fn first_deployment(number: usize) -> String {
     let mut body: Value = serde_json::from_slice(&payload("first-deployment/03-healthy.json")).unwrap();
     body["app"]["metadata"]["uid"] = format!("uid-{number}").into();
     body["app"]["metadata"]["name"] = format!("pear-{number}").into();
@@ -20,7 +20,7 @@ fn first_deployment(number: usize) -> String {
 }
 
 /// Subjects of the services that a collector was told of; a notification makes one each.
-fn services(collector: &Collector) -> BTreeSet<String> {
+pub fn services(collector: &Collector) -> BTreeSet<String> {
     let taken = collector.taken().into_iter();
     let services = taken.filter(|one| one.header("ce-type").is_some_and(|kind| kind.contains(".service.")));
     services.map(|one| one.body["subject"]["id"].as_str().unwrap().to_owned()).collect()

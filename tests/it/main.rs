@@ -4,6 +4,7 @@
 mod cdevents;
 mod crash;
 mod dependencies;
+mod disk;
 mod door;
 mod examples;
 mod fuzz;

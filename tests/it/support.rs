@@ -64,12 +64,25 @@ impl Proxy {
 
     /// The same with variables.
     pub fn start_with(data: &Path, config: &str, env: &[(&str, &str)]) -> Self {
+        let mut command = program();
+        command.envs(env.iter().copied());
+        Self::spawn(command, data, config)
+    }
+
+    /// The same under `strace` with these arguments. The tracer is a process beside it and ends with it.
+    pub fn start_traced(data: &Path, config: &str, strace: &[&str]) -> Self {
+        let mut command = Command::new("strace");
+        command.env("NO_COLOR", "1").env_remove("RUST_LOG").stdin(Stdio::null());
+        command.args(["-D", "-f", "--seccomp-bpf"]).args(strace).arg(env!("CARGO_BIN_EXE_argocd-cdevents"));
+        Self::spawn(command, data, config)
+    }
+
+    fn spawn(mut command: Command, data: &Path, config: &str) -> Self {
         std::fs::create_dir_all(data).unwrap();
         let file = data.with_extension("config.yaml");
         std::fs::write(&file, config).unwrap();
-        let mut command = program();
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file).arg("--data").arg(data);
-        command.envs(env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = gather(child.stdout.take().unwrap());
         let stderr = gather(child.stderr.take().unwrap());
@@ -102,6 +115,18 @@ impl Proxy {
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// What the system says of it under `/proc/<pid>/status`, in KiB.
+    pub fn status_kib(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// The exit code, if it has ended.
+    pub fn ended(&mut self) -> Option<Option<i32>> {
+        self.child.try_wait().unwrap().map(|status| status.code())
     }
 
     /// SIGKILL, as a node that loses power does it to a process.
