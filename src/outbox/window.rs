@@ -100,7 +100,7 @@ impl Window {
         let mut taken: Vec<Queued> = Vec::new();
         let mut left = bytes;
         while taken.len() < most && (left > 0 || taken.is_empty()) {
-            let Some(queued) = self.ahead.pop_front().or_else(|| self.fresh()).or_else(|| self.from_disk()) else {
+            let Some(queued) = self.ahead.pop_front().or_else(|| self.fresh()).or_else(|| self.read_on()) else {
                 break;
             };
             left = left.saturating_sub(queued.document.len());
@@ -122,7 +122,7 @@ impl Window {
         None
     }
 
-    fn from_disk(&mut self) -> Option<Queued> {
+    fn read_on(&mut self) -> Option<Queued> {
         while self.ahead.is_empty() {
             // What is committed during the read is handed over; if it was read, too, it's skipped then.
             if !std::mem::take(&mut self.shared.lock().spilled) {
