@@ -49,6 +49,9 @@ struct Load {
     /// Let the sink refuse everything for good, to fill the queue; nothing is waited for
     #[arg(long)]
     dead_sink: bool,
+    /// Pass through nginx instead, which stores nothing: the yardstick of what the machine can do. nginx must be installed
+    #[arg(long)]
+    nginx: bool,
     /// The program
     #[arg(long, default_value = "target/release/argocd-cdevents")]
     program: PathBuf,
@@ -84,14 +87,19 @@ async fn bench(load: &Load, dir: &Path) -> Result<ExitCode, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let sink_address = listener.local_addr()?;
     tokio::spawn(serve_sink(listener, Arc::clone(&sink), Duration::from_secs(load.outage), load.dead_sink));
-    let mut proxy = Proxy::start(load, dir, sink_address.port())?;
+    let mut proxy = if load.nginx {
+        Proxy::nginx(dir, sink_address.port())?
+    } else {
+        Proxy::start(load, dir, sink_address.port())?
+    };
     let before = Io::of(&proxy.child)?;
 
     let started = Instant::now();
     let mut latencies = post_all(load, proxy.address.clone()).await?;
     let acked_in = started.elapsed();
     let acked = latencies.len();
-    let goal = if load.dead_sink { 0 } else { acked };
+    // What passes through nginx is no event.
+    let goal = if load.dead_sink || load.nginx { 0 } else { acked };
     let delivered_in = wait_for(&sink, goal, started).await;
 
     let after = Io::of(&proxy.child)?;
@@ -113,7 +121,7 @@ async fn bench(load: &Load, dir: &Path) -> Result<ExitCode, Failure> {
     )?;
     writeln!(out, "cpu        {:.0} us a notification", (after.cpu - before.cpu).as_micros() as f64 / acked as f64)?;
     proxy.stop()?;
-    let lost = acked != load.notifications || (!load.dead_sink && delivered != acked);
+    let lost = acked != load.notifications || delivered < goal;
     Ok(if lost { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -153,7 +161,45 @@ impl Proxy {
         Ok(Self { child, address })
     }
 
+    fn nginx(dir: &Path, sink: u16) -> Result<Self, Failure> {
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let config = dir.join("nginx.conf");
+        let temporary = |what: &str| format!("{what}_temp_path {};", dir.join(what).display());
+        std::fs::write(
+            &config,
+            format!(
+                "daemon off; worker_processes 2; pid {}; error_log stderr; events {{ worker_connections 1024; }}\n\
+                 http {{ access_log off; {} {} {} {} {}\n\
+                 client_max_body_size 64m; client_body_buffer_size 2m; keepalive_requests 1000000;\n\
+                 upstream sink {{ server 127.0.0.1:{sink}; keepalive 64; keepalive_requests 1000000; }}\n\
+                 server {{ listen {address}; location / {{ proxy_pass http://sink; proxy_http_version 1.1; \
+                 proxy_set_header Connection \"\"; }} }} }}\n",
+                dir.join("nginx.pid").display(),
+                temporary("client_body"),
+                temporary("proxy"),
+                temporary("fastcgi"),
+                temporary("uwsgi"),
+                temporary("scgi"),
+            ),
+        )?;
+        let child = Command::new("nginx").arg("-c").arg(&config).stderr(Stdio::inherit()).spawn()?;
+        let started = Instant::now();
+        while std::net::TcpStream::connect(&address).is_err() {
+            if started.elapsed() > Duration::from_secs(10) {
+                return Err("nginx doesn't listen".into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { child, address })
+    }
+
+    /// Ends it, with its children.
     fn stop(&mut self) -> Result<(), Failure> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        drop(Command::new("kill").arg(self.child.id().to_string()).status());
+        std::thread::sleep(Duration::from_millis(100));
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -162,8 +208,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        drop(self.stop());
     }
 }
 
@@ -282,7 +327,7 @@ async fn post(
         };
         stream.write_all(&request).await?;
         let read = stream.read(&mut answer).await?;
-        if answer[..read].starts_with(b"HTTP/1.1 202") {
+        if answer[..read].starts_with(b"HTTP/1.1 20") {
             latencies.push(due.elapsed());
         } else {
             writeln!(std::io::stderr(), "{}", String::from_utf8_lossy(&answer[..read]))?;
