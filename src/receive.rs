@@ -130,7 +130,8 @@ async fn answer(door: &Door, source: Option<&Source>, request: HttpRequest) -> R
     let name = source.map_or("", |source| source.name.as_str());
     door.observe.answered(name, answer.outcome(), started.elapsed());
     let mut response = answer.into_response();
-    if close {
+    // One that isn't ready may be about to stop.
+    if close || !door.observe.is_ready() {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
     response

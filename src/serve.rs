@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Time for deliveries under way when the proxy stops.
+/// Time for requests and deliveries under way when the proxy stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why the proxy can't run.
@@ -73,7 +73,10 @@ pub fn run(reload: Reload) -> Result<ExitCode, ServeError> {
     let settings = reload.settings()?;
     let engine = engine(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(proxy(settings, engine, reload))
+    let ended = runtime.block_on(proxy(settings, engine, reload));
+    // A thread that still waits, for a reader of standard output or a name's address, isn't waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Compiles the mappings and the sinks' filters.
@@ -107,10 +110,12 @@ async fn proxy(settings: Settings, engine: Engine, reload: Reload) -> Result<Exi
 
     let ended = until_the_end(&outbox).await;
     observe.set_ready(false);
+    tracing::info!("stopping");
+    let deadline = tokio::time::Instant::now() + DRAIN;
     stop.send_replace(true);
     // First the door, so that what it still accepts is committed before the store closes.
     drop(listening.await);
-    drop(tokio::time::timeout(DRAIN, delivering).await);
+    drop(tokio::time::timeout_at(deadline, delivering).await);
     drop(administering.await);
     drop(std::fs::remove_file(settings.data.join(SOCKET)));
     outbox.close().await;

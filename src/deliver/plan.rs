@@ -94,10 +94,11 @@ impl Plan {
         }
     }
 
-    /// How many deliveries it takes from the store now. While the sink is away, a few are enough.
-    pub(super) fn room(&self) -> usize {
+    /// How many deliveries, and bytes of them, it takes from the store now. While the sink is away, a few are enough.
+    pub(super) fn room(&self) -> Option<(usize, usize)> {
         let most = if self.breaker.is_closed() { LOADED } else { LOADED_WHILE_AWAY };
-        if self.bytes >= LOADED_BYTES { 0 } else { most.saturating_sub(self.loaded).min(AT_A_TIME) }
+        let (room, bytes) = (most.saturating_sub(self.loaded), LOADED_BYTES.saturating_sub(self.bytes));
+        (room > 0 && bytes > 0).then_some((room.min(AT_A_TIME), bytes))
     }
 
     #[cfg(test)]

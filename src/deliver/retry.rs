@@ -164,6 +164,7 @@ fn said(status: u16, body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dice::Dice;
     use super::*;
     use proptest::prelude::*;
 
@@ -203,18 +204,80 @@ mod tests {
 
     #[test]
     fn retry_after_is_never_undercut_and_never_obeyed_for_more_than_six_hours() {
-        let wait = |text: &str| match after_first(&answered(503, Some(text))) {
-            Decision::Retry { at, .. } => at.duration_since(now()).as_secs(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(wait("120"), 120);
-        assert_eq!(wait("2678400"), 6 * 3600);
-        assert_eq!(wait("99999999999999999999999"), 6 * 3600);
-        assert_eq!(wait("Mon, 23 Nov 2026 12:05:00 GMT"), 300);
-        for nothing in ["soon", "", "-5", "Mon, 23 Nov 2020 12:00:00 GMT"] {
-            assert_eq!(wait(nothing), 1, "{nothing}: the schedule's own");
+        const SIX_HOURS: f64 = 6.0 * 3600.0;
+        let hints = [
+            ("120", 120.0),
+            (" 7 ", 7.0),
+            ("2678400", SIX_HOURS),
+            ("99999999999999999999999", SIX_HOURS),
+            ("Mon, 23 Nov 2026 12:05:00 GMT", 300.0),
+            ("Thu, 24 Dec 2026 12:00:00 GMT", SIX_HOURS),
+            // What asks for nothing leaves the schedule as it is.
+            ("0", 0.0),
+            ("soon", 0.0),
+            ("", 0.0),
+            ("-5", 0.0),
+            ("1.5", 0.0),
+            ("Mon, 23 Nov 2020 12:00:00 GMT", 0.0),
+            ("Mon, 99 Nov 2026 12:00:00 GMT", 0.0),
+        ];
+        for status in [408, 425, 429, 500, 503] {
+            for (text, asked) in hints {
+                for (attempts, dice) in [(1, 0.0), (1, 1.0), (9, 0.25), (40, 1.0)] {
+                    let decision = decide(&answered(status, Some(text)), attempts, now(), now(), dice, &POLICY);
+                    let Decision::Retry { at, .. } = decision else { panic!("{decision:?}") };
+                    let schedule = backoff(attempts, dice, &POLICY).as_secs_f64();
+                    let waits = at.duration_since(now()).as_secs_f64();
+                    assert!(
+                        (waits - schedule.max(asked)).abs() < 1e-6,
+                        "{status} `{text}`, attempt {attempts}: {waits}"
+                    );
+                }
+            }
         }
-        assert_eq!(wait("0"), 1);
+    }
+
+    #[test]
+    fn ten_thousand_schedules_keep_their_bounds_and_none_is_a_tight_loop() {
+        let (mut first_minute, mut sum, mut waits) = (0, 0.0, 0);
+        for seed in 0..10_000 {
+            let (mut dice, mut passed) = (Dice::seeded(seed), 0.0);
+            for attempts in 1..=20 {
+                let Decision::Retry { at, .. } =
+                    decide(&answered(500, None), attempts, now(), now(), dice.roll(), &POLICY)
+                else {
+                    panic!("it's tried again")
+                };
+                let wait = at.duration_since(now()).as_secs_f64();
+                let bound = 2_f64.powi(i32::try_from(attempts).unwrap() - 1).min(900.0);
+                assert!((0.0..=bound).contains(&wait), "seed {seed}, attempt {attempts}: {wait}");
+                (passed, sum, waits) = (passed + wait, sum + wait / bound, waits + 1);
+                if passed < 60.0 {
+                    first_minute = first_minute.max(attempts);
+                }
+            }
+        }
+        let mean = sum / f64::from(waits);
+        assert!((mean - 0.5).abs() < 0.01, "full jitter is half in the mean: {mean}");
+        assert!(first_minute <= 12, "{first_minute} attempts in the first minute");
+    }
+
+    #[test]
+    fn a_week_of_failures_is_a_thousand_attempts_and_then_it_is_given_up() {
+        for seed in 0..100 {
+            let (mut dice, mut at, mut attempts) = (Dice::seeded(seed), now(), 0);
+            loop {
+                attempts += 1;
+                match decide(&answered(500, None), attempts, now(), at, dice.roll(), &POLICY) {
+                    Decision::Retry { at: next, .. } => at = next,
+                    Decision::Dead(_) => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            let days = at.duration_since(now()).as_secs_f64() / 86_400.0;
+            assert!((7.0..7.02).contains(&days), "seed {seed}: {days} days");
+            assert!((672..2000).contains(&attempts), "seed {seed}: {attempts} attempts");
+        }
     }
 
     #[test]

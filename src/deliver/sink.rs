@@ -18,9 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Bytes of documents that are read from the window at a time.
-const LOADED_BYTES: usize = 1 << 20;
-
 /// A sink, ready to be run.
 #[derive(Debug)]
 pub struct Sink {
@@ -93,7 +90,7 @@ pub(super) async fn run(sink: Sink, outbox: Outbox, observe: Observe, mut stop: 
         }
         tokio::select! {
             Some(ended) = under_way.next() => teller.tell(&mut plan, ended),
-            () = window.news(), if plan.room() > 0 => {}
+            () = window.news(), if plan.room().is_some() => {}
             () = sleep_until(plan.wake(now), now) => {}
             _ = stop.changed() => break,
         }
@@ -107,9 +104,8 @@ pub(super) async fn run(sink: Sink, outbox: Outbox, observe: Observe, mut stop: 
 }
 
 fn load(plan: &mut Plan, window: &mut Window, now: Timestamp) {
-    let room = plan.room();
-    if room > 0 {
-        window.take(room, LOADED_BYTES).into_iter().for_each(|queued| plan.add(queued, now));
+    if let Some((room, bytes)) = plan.room() {
+        window.take(room, bytes).into_iter().for_each(|queued| plan.add(queued, now));
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod cdevents;
 mod crash;
+mod delivery;
 mod dependencies;
 mod disk;
 mod door;

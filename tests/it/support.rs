@@ -82,9 +82,13 @@ impl Proxy {
         let file = data.with_extension("config.yaml");
         std::fs::write(&file, config).unwrap();
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&file).arg("--data").arg(data);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::started(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    /// Starts a command that serves, and waits until it listens.
+    pub fn started(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let stdout = gather(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().map(gather).unwrap_or_default();
         let stderr = gather(child.stderr.take().unwrap());
         let started = Instant::now();
         let address = loop {
@@ -136,9 +140,19 @@ impl Proxy {
     }
 
     /// SIGTERM, and the exit code.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(self) -> Option<i32> {
+        self.tell_to_stop();
+        self.wait()
+    }
+
+    /// SIGTERM alone.
+    pub fn tell_to_stop(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// The exit code, once it's there.
+    pub fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
@@ -169,10 +183,19 @@ fn gather(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> 
 
 /// A client without connections kept from one test to the next.
 pub fn client() -> reqwest::Client {
+    builder().pool_max_idle_per_host(0).build().unwrap()
+}
+
+/// A client that keeps its connections.
+pub fn keeping() -> reqwest::Client {
+    builder().build().unwrap()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     use std::sync::Once;
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()
+    reqwest::Client::builder()
 }
 
 /// One request that a collector got.
@@ -184,6 +207,8 @@ pub struct Received {
     pub body: Value,
     /// What it was answered.
     pub status: u16,
+    /// When.
+    pub at: Instant,
 }
 
 impl Received {
@@ -192,6 +217,9 @@ impl Received {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
+
+/// Says what a request is answered: a status, and how many seconds to wait.
+pub type Answering = dyn Fn(&Value) -> (u16, Option<u32>) + Send + Sync;
 
 /// A collector that answers with a status that can be changed.
 pub struct Collector {
@@ -204,17 +232,26 @@ pub struct Collector {
 impl Collector {
     /// One that takes everything.
     pub async fn start() -> Self {
+        let status = Arc::new(AtomicU16::new(202));
+        let says = Arc::clone(&status);
+        Self::serving(status, Arc::new(move |_| (says.load(Ordering::SeqCst), None))).await
+    }
+
+    /// One that answers by the document.
+    pub async fn answering(says: impl Fn(&Value) -> (u16, Option<u32>) + Send + Sync + 'static) -> Self {
+        Self::serving(Arc::default(), Arc::new(says)).await
+    }
+
+    async fn serving(status: Arc<AtomicU16>, says: Arc<Answering>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let status = Arc::new(AtomicU16::new(202));
         let received = Arc::new(Mutex::new(Vec::new()));
-        let collector = Self { url, status: Arc::clone(&status), received: Arc::clone(&received) };
+        let collector = Self { url, status, received: Arc::clone(&received) };
         tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                let (status, received) = (Arc::clone(&status), Arc::clone(&received));
-                let service =
-                    service_fn(move |request| take(request, status.load(Ordering::SeqCst), Arc::clone(&received)));
+                let (says, received) = (Arc::clone(&says), Arc::clone(&received));
+                let service = service_fn(move |request| take(request, Arc::clone(&says), Arc::clone(&received)));
                 tokio::spawn(
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
                 );
@@ -233,6 +270,11 @@ impl Collector {
         self.received.lock().unwrap().clone()
     }
 
+    /// How many requests it got.
+    pub fn count(&self) -> usize {
+        self.received.lock().unwrap().len()
+    }
+
     /// What it took.
     pub fn taken(&self) -> Vec<Received> {
         self.received().into_iter().filter(|one| one.status < 300).collect()
@@ -241,15 +283,19 @@ impl Collector {
 
 async fn take(
     request: hyper::Request<Incoming>,
-    status: u16,
+    says: Arc<Answering>,
     received: Arc<Mutex<Vec<Received>>>,
 ) -> Result<hyper::Response<Empty<Bytes>>, Infallible> {
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = request.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     let bytes = request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    received.lock().unwrap().push(Received { headers, body, status });
+    let (status, retry_after) = says(&body);
+    received.lock().unwrap().push(Received { headers, body, status, at: Instant::now() });
     let mut response = hyper::Response::new(Empty::new());
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
     *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
     Ok(response)
 }

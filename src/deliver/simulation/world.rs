@@ -126,7 +126,7 @@ impl<S: ModelSink> World<S> {
 
     fn begin(&mut self) {
         loop {
-            let room = self.plan.room();
+            let room = self.plan.room().map_or(0, |(room, _)| room);
             let new: Vec<Queued> =
                 self.store.rows.range(self.store.read + 1..).take(room).map(|(_, q)| q.clone()).collect();
             self.store.read = new.last().map_or(self.store.read, |queued| queued.seq);

@@ -1,0 +1,95 @@
+//! One of eight sinks is away: the others notice nothing.
+//!
+//! `ARGOCD_CDEVENTS_AWAY=3600 cargo test --test it delivery::away -- --nocapture` shares so many seconds among the ways of being
+//! away, and tells latencies and memory as it goes; without it, each gets a hundred notifications.
+
+use super::sinks::{Away, away, notification, one_event_each, tell};
+use crate::support::{Collector, Proxy, eventually};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::tempdir;
+
+const OTHERS: usize = 7;
+
+fn config(dir: &Path, others: &[Collector], eighth: &str) -> String {
+    let sink = |(number, url): (usize, &str)| format!("s{number}: {{http: {{url: \"{url}\"}}}}");
+    let urls = others.iter().map(|other| other.url.as_str()).chain([eighth]);
+    one_event_each(dir, &urls.enumerate().map(sink).collect::<Vec<_>>().join(", "))
+}
+
+/// Tells `many` notifications and waits until each of the others has them; how long that took in the median of five parts.
+async fn told(proxy: &Proxy, others: &[Collector], from: usize, many: usize) -> Duration {
+    let mut took = Vec::new();
+    for part in 0..5 {
+        let started = Instant::now();
+        let numbers = from + part * many / 5..from + (part + 1) * many / 5;
+        let end = numbers.end;
+        tell(proxy, numbers, 20).await;
+        for other in others {
+            eventually("the others have all", || other.count() >= end).await;
+        }
+        took.push(started.elapsed());
+    }
+    took.sort();
+    took[2]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_sink_that_is_away_costs_the_others_nothing() {
+    let dir = tempdir().unwrap();
+    let well = Collector::start().await;
+    let mut baseline = None;
+    for how in [None, Some(Away::Refuses), Some(Away::Hangs), Some(Away::Drips), Some(Away::Fails)] {
+        let mut others = Vec::new();
+        for _ in 0..OTHERS {
+            others.push(Collector::start().await);
+        }
+        let eighth = match how {
+            None => well.url.clone(),
+            Some(how) => away(how).await,
+        };
+        let data = dir.path().join(format!("{how:?}"));
+        let proxy = Proxy::start(&data, &config(dir.path(), &others, &eighth));
+        told(&proxy, &others, 0, 20).await;
+        let took = told(&proxy, &others, 20, 100).await;
+        let resident = proxy.status_kib("VmRSS");
+        eprintln!("{how:?}: 20 notifications to seven others in {took:?}, {resident} kB resident");
+        let baseline = *baseline.get_or_insert(took);
+        assert!(took < baseline * 4 + Duration::from_secs(2), "{how:?}: {took:?}, {baseline:?} with all well");
+        assert!(others.iter().all(|other| other.count() == 120), "each once");
+        if let (Some(how), Some(seconds)) = (how, long()) {
+            goes_on(&proxy, &others, how, seconds / 4).await;
+        }
+        assert_eq!(proxy.terminate(), Some(0));
+    }
+}
+
+fn long() -> Option<u64> {
+    std::env::var("ARGOCD_CDEVENTS_AWAY").ok()?.parse().ok()
+}
+
+/// Twenty a second, for so long.
+async fn goes_on(proxy: &Proxy, others: &[Collector], how: Away, seconds: u64) {
+    let (started, mut number, mut residents) = (Instant::now(), 120, Vec::new());
+    let mut latencies = Vec::new();
+    while started.elapsed() < Duration::from_secs(seconds) {
+        let sent = Instant::now();
+        assert_eq!(proxy.post(notification(&format!("app-{}", number % 20), number)).await.0, 202);
+        number += 1;
+        for other in others {
+            eventually("the others have it", || other.count() >= number).await;
+        }
+        latencies.push(sent.elapsed());
+        tokio::time::sleep(Duration::from_millis(50).saturating_sub(sent.elapsed())).await;
+        if number % 200 == 0 {
+            residents.push(proxy.status_kib("VmRSS"));
+        }
+    }
+    latencies.sort();
+    let (p50, p99) = (latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100]);
+    let (first, last) = (residents.get(residents.len() / 4), residents.last());
+    eprintln!(
+        "{how:?}, {seconds} s: {number} notifications, to seven others within {p50:?} (p50), {p99:?} (p99); resident {first:?} → {last:?} kB"
+    );
+    assert!(others.iter().all(|other| other.count() == number), "each once");
+}
