@@ -1,6 +1,6 @@
 //! Random histories of one sink: notifications that come in, are told again or not, a sink of many moods, and kills at any time.
 //!
-//! In each: what was acknowledged is delivered, or dead when the sink refuses it for what it is; nothing else is; ids stay; keys
+//! In each: nothing is tried sooner than the sink asked; what was acknowledged is delivered, or dead when the sink refuses it for what it is; nothing else is; ids stay; keys
 //! keep their order. A history that fails prints its seed.
 
 use super::world::{ModelSink, POLICY, World, answered, at, seconds};
@@ -34,6 +34,9 @@ struct Moody {
     poison: BTreeSet<String>,
     /// Ids in the order in which they were taken, with key and place.
     taken: Vec<(String, Arc<str>, i64)>,
+    /// What it asked of this life of the proxy: when that was heard, and until when it wants nothing.
+    asked: Vec<(f64, f64)>,
+    seed: u64,
 }
 
 impl Moody {
@@ -54,7 +57,7 @@ impl Moody {
             moods.insert(pick(&mut dice, last_change), mood);
         }
         moods.insert(last_change, Mood::Well);
-        Self { dice, moods, poison: BTreeSet::new(), taken: Vec::new() }
+        Self { dice, moods, poison: BTreeSet::new(), taken: Vec::new(), asked: Vec::new(), seed }
     }
 
     fn takes(&mut self, queued: &Queued) -> Outcome {
@@ -69,6 +72,9 @@ impl Moody {
 impl ModelSink for Moody {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and small")]
     fn take(&mut self, queued: &Queued, now: Timestamp) -> (Duration, Outcome) {
+        // Timers are 10 ms early at most.
+        let early = self.asked.iter().any(|(heard, until)| *heard < seconds(now) && seconds(now) + 0.011 < *until);
+        assert!(!early, "seed {}: tried at {now} though it had asked for more time", self.seed);
         let mood = *self.moods.range(..=seconds(now) as u64).next_back().unwrap().1;
         let soon = Duration::from_secs_f64(0.001 + 0.2 * self.dice.roll());
         match mood {
@@ -82,9 +88,17 @@ impl ModelSink for Moody {
             Mood::Fails => (soon, answered(500, None)),
             Mood::Flaky if self.dice.roll() < 0.5 => (soon, self.takes(queued)),
             Mood::Flaky => (soon, answered(502, None)),
-            Mood::TooMany(retry_after) => (soon, answered(429, Some(retry_after))),
+            Mood::TooMany(retry_after) => {
+                let heard = seconds(now) + soon.as_secs_f64();
+                self.asked.push((heard, heard + f64::from(retry_after)));
+                (soon, answered(429, Some(retry_after)))
+            }
             Mood::Unauthorized => (soon, answered(401, None)),
         }
+    }
+
+    fn proxy_died(&mut self) {
+        self.asked.clear();
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) const POLICY: Policy = Policy {
 pub(super) trait ModelSink {
     /// An attempt arrives; how long the answer takes, and what it is.
     fn take(&mut self, queued: &Queued, now: Timestamp) -> (Duration, Outcome);
+
+    /// The proxy died, and what it was told and hadn't synced with it.
+    fn proxy_died(&mut self) {}
 }
 
 pub(super) fn answered(status: u16, retry_after: Option<u32>) -> Outcome {
@@ -159,6 +162,7 @@ impl<S: ModelSink> World<S> {
     /// The process dies and starts again: what isn't synced never was.
     pub(super) fn crash(&mut self) {
         self.under_way.clear();
+        self.sink.proxy_died();
         self.store.unsynced.clear();
         self.store.read = 0;
         self.plan = Plan::new(POLICY, self.concurrency, true, Dice::seeded(self.dice.bits()));
