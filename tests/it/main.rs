@@ -15,3 +15,4 @@ mod interleavings;
 mod recordings;
 mod shared;
 mod support;
+mod traps;
