@@ -115,6 +115,68 @@ fn many_rules(criterion: &mut Criterion) {
     }
 }
 
+/// The built-in mapping as data.
+#[allow(clippy::unwrap_used, reason = "a bench that can't go on says so")]
+fn builtin() -> Value {
+    serde_saphyr::from_str(mapping::BUILTIN).unwrap()
+}
+
+/// What the conditions of the built-in mapping read: facts, parameters, and every named value that isn't absent.
+fn scope(builtin: &Value, body: &Value) -> Map<String, Value> {
+    let facts = serde_json::to_value(argocd::facts(&body["app"])).unwrap_or_default();
+    let request = serde_json::to_value(request()).unwrap_or_default();
+    let mut scope = Map::from_iter([("argo".to_owned(), facts), ("request".to_owned(), request)]);
+    scope.insert("parameters".to_owned(), builtin["spec"]["parameters"].clone());
+    scope.insert("memory".to_owned(), Value::Object(Map::new()));
+    let lets = builtin["spec"]["let"].as_object().into_iter().flatten();
+    let mut lets: Vec<_> =
+        lets.filter_map(|(name, text)| Some((name, Expr::compile(text.as_str()?.trim()).ok()?))).collect();
+    // Each reads only those that were found before, so it takes as many rounds as they're deep.
+    for _ in 0..lets.len() {
+        lets.retain(|(name, expr)| match expr.value(&scope) {
+            Ok(value) => scope.insert((*name).clone(), value).is_some(),
+            Err(_) => true,
+        });
+    }
+    scope
+}
+
+#[allow(clippy::unwrap_used, reason = "a bench that can't go on says so")]
+fn builtin_rules(criterion: &mut Criterion) {
+    let (builtin, body) = (builtin(), body());
+    let scope = scope(&builtin, &body);
+    let rules = builtin["spec"]["rules"].as_array().unwrap();
+    let conditions: Vec<Expr> =
+        rules.iter().filter_map(|rule| Expr::compile(rule["when"].as_str()?.trim()).ok()).collect();
+    criterion.bench_function(&format!("all {} conditions of the built-in mapping", conditions.len()), |b| {
+        b.iter(|| conditions.iter().filter(|condition| condition.holds(black_box(&scope)) == Ok(true)).count());
+    });
+
+    let mut one = builtin.clone();
+    for rule in one["spec"]["rules"].as_array_mut().unwrap() {
+        if rule["name"] != "service-deployed" {
+            rule["when"] = false.into();
+        }
+    }
+    let text = one.to_string();
+    let one = mapping::load_text("one.yaml", &text, &Value::Null, &std::collections::BTreeMap::new()).unwrap();
+    let bytes = body.to_string();
+    let past = Recollection::default();
+    let notification = || Notification::parse_without(&one.unread(), bytes.as_bytes(), request()).unwrap();
+    criterion.bench_function("an event of the built-in mapping, rendered, assembled and validated", |b| {
+        b.iter_batched(
+            || translate::prepare(&one, notification()).unwrap(),
+            |prepared| {
+                let said = prepared.run(&past, &[SpecVersion::NEWEST]).unwrap();
+                assert_eq!(said.changes[0].emissions.len(), 1);
+                said
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 criterion_group!(many, many_rules);
 criterion_group!(benches, stages);
-criterion_main!(benches, many);
+criterion_group!(builtins, builtin_rules);
+criterion_main!(benches, builtins, many);
