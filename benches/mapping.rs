@@ -176,7 +176,39 @@ fn builtin_rules(criterion: &mut Criterion) {
     });
 }
 
+/// What costs as much as an event may, and fails.
+#[allow(clippy::unwrap_used, reason = "a bench that can't go on says so")]
+fn limits(criterion: &mut Criterion) {
+    let mut body = body();
+    body["list"] = (0..50_000).collect();
+    body["text"] = "x".repeat(200_000).into();
+    let past = Recollection::default();
+    for (name, when, id) in [
+        ("loops in loops", "body.list.all(a, body.list.all(b, a + b >= 0))", "x"),
+        ("a pattern for each item", "body.list.all(a, !body.text.matches('(x+x+)+y'))", "x"),
+        ("lists of lists", "size([body.list.map(x, x)].map(m, m.map(a, m))) > 0", "x"),
+        ("a template's loops", "true", "{{#each body.list}}{{#each ../body.list}}{{this}}{{/each}}{{/each}}"),
+        ("a template's texts", "true", "{{#each body.list}}{{#if (upper ../body.text)}}{{/if}}{{/each}}"),
+    ] {
+        let (when, id) = (Value::from(when), Value::from(id));
+        let text = format!(
+            "{{apiVersion: argocd-cdevents/v1, kind: Mapping, metadata: {{name: m}}, spec: {{key: argo.app.key, rules: [{{name: r, when: \
+             {when}, emit: {{type: service.removed, timestamp: '2026-03-01T00:00:00Z', subject: {{id: {id}, content: {{environment: \
+             {{id: e}}}}}}}}}}]}}}}"
+        );
+        let mapping = mapping::load_text("m.yaml", &text, &Value::Null, &std::collections::BTreeMap::new()).unwrap();
+        criterion.bench_function(&format!("at the limit: {name}"), |b| {
+            b.iter_batched(
+                || translate::prepare(&mapping, Notification::new(body.clone(), request())).unwrap(),
+                |prepared| assert!(prepared.run(&past, &[SpecVersion::NEWEST]).is_err()),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+}
+
+criterion_group!(name = limited; config = Criterion::default().sample_size(10); targets = limits);
 criterion_group!(many, many_rules);
 criterion_group!(benches, stages);
 criterion_group!(builtins, builtin_rules);
-criterion_main!(benches, builtins, many);
+criterion_main!(benches, builtins, limited, many);
