@@ -216,7 +216,9 @@ impl Function {
                     let other = if one.as_str().is_some() { &two } else { one };
                     return Err(Stop::failed(format!("text is needed here, and this is a {}", other.kind())));
                 };
-                budget.over(text.len())?;
+                // A byte that is matched takes about as long as four that are compared.
+                let each = if matches!(self, Self::Contains | Self::StartsWith | Self::EndsWith) { 1 } else { 4 };
+                budget.over(text.len().saturating_mul(each))?;
                 Ok(Val::Bool(match self {
                     Self::Contains => text.contains(part),
                     Self::StartsWith => text.starts_with(part),
@@ -224,7 +226,7 @@ impl Function {
                     Self::Matches(Some(regex)) => regex.is_match(text),
                     // Compiling takes far longer than looking.
                     _ => {
-                        budget.over(64 * 1024)?;
+                        budget.over(1 << 20)?;
                         regex(part).map_err(Stop::Failed)?.is_match(text)
                     }
                 }))
