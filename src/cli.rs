@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// Exit code of a command that found faults in what it was given.
 pub const FOUND_FAULTS: u8 = 1;
 /// Exit code of a command that could not run.
-pub const COULD_NOT_RUN: u8 = 2;
+const COULD_NOT_RUN: u8 = 2;
 
 /// Turns Argo CD's notifications into CDEvents and delivers them, durably.
 #[derive(Debug, Parser)]

@@ -20,7 +20,6 @@ pub use operate::{Operation, Operator};
 pub use reload::Reload;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -51,6 +50,9 @@ pub enum ServeError {
     /// The store can't be opened.
     #[error(transparent)]
     Store(#[from] OutboxError),
+    /// The store can't be trusted any more; the log says why.
+    #[error("the store failed: the process ends, so that it's opened anew")]
+    StoreFailed,
     /// The address can't be listened on.
     #[error("can't listen on {address} ({reason}): free the port, or choose another with `--listen`")]
     Listen {
@@ -68,8 +70,8 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// [`ServeError`] for everything that shows before the first request.
-pub fn run(reload: Reload) -> Result<ExitCode, ServeError> {
+/// [`ServeError`] for everything that shows before the first request, and when the store failed.
+pub fn run(reload: Reload) -> Result<(), ServeError> {
     let settings = reload.settings()?;
     let engine = engine(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -89,7 +91,7 @@ pub(crate) fn engine(settings: &Settings) -> Result<Engine, ServeError> {
     Ok(Engine { mappings, unread, routes, schemas })
 }
 
-async fn proxy(settings: Settings, engine: Engine, reload: Reload) -> Result<ExitCode, ServeError> {
+async fn proxy(settings: Settings, engine: Engine, reload: Reload) -> Result<(), ServeError> {
     let observe = Observe::default();
     let listener = bind(settings.listen).await?;
     let outbox = Outbox::open(&settings.data, options(&settings), observe.clone())?;
@@ -148,15 +150,12 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 }
 
 /// Until somebody says stop, or the store can't be trusted any more.
-async fn until_the_end(outbox: &Outbox) -> Result<ExitCode, ServeError> {
+async fn until_the_end(outbox: &Outbox) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
-        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
-        () = outbox.failed() => {
-            tracing::error!("the store failed: the proxy ends, so that a restart can recover it");
-            Ok(ExitCode::from(crate::cli::COULD_NOT_RUN))
-        }
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = outbox.failed() => Err(ServeError::StoreFailed),
     }
 }

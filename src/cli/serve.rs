@@ -39,5 +39,6 @@ pub(super) fn run(args: &Serve) -> Result<ExitCode, Failed> {
     observe::log_to_stderr(args.log_format);
     let flags = Flags { listen: args.listen, mappings: args.mappings.clone(), data: args.data.clone() };
     let reload = Reload { config: args.config.clone(), flags };
-    Ok(serve::run(reload)?)
+    serve::run(reload)?;
+    Ok(ExitCode::SUCCESS)
 }
