@@ -124,9 +124,9 @@ fn notifications(life: &Life) -> (Vec<(i64, Value)>, BTreeMap<String, End>) {
     (sent, ends)
 }
 
-/// How many lives are tried: `ARGOCD_CDEVENTS_ALL_LIVES=1` tries a thousand.
+/// How many lives are tried: `few`, or as many as `ARGOCD_CDEVENTS_LIVES` says.
 fn lives(few: u32) -> u32 {
-    if std::env::var_os("ARGOCD_CDEVENTS_ALL_LIVES").is_some() { 1000 } else { few }
+    std::env::var("ARGOCD_CDEVENTS_LIVES").ok().and_then(|lives| lives.parse().ok()).unwrap_or(few)
 }
 
 /// The gate tries the same every time; `PROPTEST_RNG_SEED` tries others.
