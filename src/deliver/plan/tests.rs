@@ -97,3 +97,48 @@ fn an_attempt_that_broke_off_is_made_again_and_was_none() {
     plan.ended(again, &answered(202, None), at(0));
     assert_eq!((plan.wake(at(0)), plan.loaded()), (None, 0));
 }
+
+#[test]
+fn what_comes_while_the_first_of_its_key_is_under_way_waits() {
+    let mut plan = plan();
+    plan.add(queued(1, "a"), at(0));
+    let first = now(&mut plan, 0).remove(0);
+    plan.add(queued(2, "a"), at(0));
+    assert!(now(&mut plan, 0).is_empty());
+    plan.ended(first, &answered(503, None), at(0));
+    let again = now(&mut plan, 2).remove(0);
+    assert_eq!(again.queued.seq, 1);
+}
+
+/// A plan whose sink failed five times, and its first probe.
+fn opened() -> (Plan, Attempt) {
+    let mut plan = plan();
+    (1..=1000).for_each(|seq| plan.add(queued(seq, &seq.to_string()), at(0)));
+    let mut begun = now(&mut plan, 0);
+    begun.truncate(16);
+    begun.into_iter().for_each(|attempt| drop(plan.ended(attempt, &answered(500, None), at(0))));
+    let probe = now(&mut plan, 1).remove(0);
+    (plan, probe)
+}
+
+#[test]
+fn a_sink_that_came_back_is_sent_ten_a_second_at_first() {
+    let (mut plan, probe) = opened();
+    plan.ended(probe, &answered(202, None), at(1));
+    let (mut clock, mut begun) = (at(1), 0);
+    while let Some(wake) = plan.wake(clock).filter(|wake| *wake < at(2)) {
+        clock = clock.max(wake);
+        let Some(attempt) = plan.next(clock) else { continue };
+        begun += 1;
+        plan.ended(attempt, &answered(202, None), clock);
+    }
+    assert!((12..=16).contains(&begun), "the rate doubles from ten within the second: {begun}");
+}
+
+#[test]
+fn a_probe_that_is_answered_429_is_followed_by_another() {
+    let (mut plan, probe) = opened();
+    plan.ended(probe, &answered(429, Some("30")), at(1));
+    assert!(now(&mut plan, 30).is_empty());
+    assert_eq!((now(&mut plan, 31).len(), plan.breaker.is_closed()), (1, false), "one at a time, as before");
+}
