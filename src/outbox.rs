@@ -26,6 +26,7 @@
 
 mod admin;
 mod ballast;
+mod check;
 mod codec;
 mod command;
 mod migrate;
@@ -84,6 +85,7 @@ struct Inner {
     releases: Releases,
     failed: watch::Receiver<bool>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    check: Mutex<Option<check::Check>>,
     /// Kept open as long as the store is: the lock goes with it.
     _lock: std::fs::File,
 }
@@ -168,7 +170,7 @@ impl Outbox {
             |reason: std::io::Error| OutboxError::Open { directory: directory.to_owned(), reason: reason.to_string() };
         let thread =
             std::thread::Builder::new().name("outbox".into()).spawn(move || writer.run(&received)).map_err(failure)?;
-        Ok(Self(Arc::new(Inner {
+        let outbox = Self(Arc::new(Inner {
             directory: directory.to_owned(),
             commands: Mutex::new(Some(commands)),
             readers,
@@ -176,8 +178,25 @@ impl Outbox {
             releases,
             failed,
             writer: Mutex::new(Some(thread)),
+            check: Mutex::new(None),
             _lock: opened.lock,
-        })))
+        }));
+        outbox.check(&opened.path);
+        Ok(outbox)
+    }
+
+    /// Looks the database through beside the work; it mustn't keep a store open that nobody uses any more.
+    fn check(&self, path: &Path) {
+        let store = Arc::downgrade(&self.0);
+        let damaged = move |found| {
+            if let Some(inner) = store.upgrade() {
+                Self(inner).broken(StoreError::Damaged(found));
+            }
+        };
+        match check::Check::start(path, damaged) {
+            Ok(check) => *self.0.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(check),
+            Err(error) => tracing::warn!(%error, "the database isn't checked"),
+        }
     }
 
     /// The directory that it lies in.
@@ -242,11 +261,16 @@ impl Outbox {
 
     /// Carries out what was asked for, and closes the database.
     pub async fn close(&self) {
-        let lock = |mutex: &Mutex<Option<_>>| mutex.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(self.0.commands.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(thread) = lock(&self.0.writer) {
-            drop(tokio::task::spawn_blocking(move || thread.join()).await);
-        }
+        let check = self.0.check.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let end = move || {
+            if let Some(check) = check {
+                check.stop();
+            }
+            writer.map(std::thread::JoinHandle::join)
+        };
+        drop(tokio::task::spawn_blocking(end).await);
     }
 
     fn send(&self, command: Command) {

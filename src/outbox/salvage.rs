@@ -9,9 +9,9 @@ mod copy;
 use super::schema::DATABASE;
 use jiff::Timestamp;
 use rusqlite::Connection;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Error, Result};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 /// The file that says that the database is to be put right before it's used.
@@ -20,6 +20,8 @@ const MARK: &str = "damaged";
 const WORK: &str = "damaged.work";
 /// What of the damaged database is read: a copy, so that the original stays as it is.
 const COPY: &str = "copy.sqlite";
+/// Bytes of a page.
+const PAGE: usize = 4096;
 /// The new database, until it's whole.
 const NEW: &str = "outbox.sqlite.new";
 
@@ -94,7 +96,31 @@ fn salvage(copy: &Path, new: &Path, now: Timestamp) -> rusqlite::Result<copy::Sa
     let mut from = Connection::open(copy)?;
     // One of an older version is brought to the newest as far as it goes: it's a copy.
     drop(super::migrate::migrate(&mut from));
+    if tables(&from).ok() != Some(tables(&to)?) {
+        drop(from);
+        borrow_first_page(new, copy).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        from = Connection::open(copy)?;
+    }
     copy::all(&from, &mut to, now)
+}
+
+/// What there is, and where; it's the same in every store, because tables are made once and in one order.
+fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, i64, Option<String>)>> {
+    let sql = "SELECT name, iif(name = 'held_by_time', 0, rootpage), sql FROM sqlite_master ORDER BY rowid";
+    let mut statement = db.prepare(sql)?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+/// The page that says where the tables are is the same in every store, but for the file's size and the kind of its log.
+fn borrow_first_page(new: &Path, copy: &Path) -> Result<()> {
+    let mut page = vec![0; PAGE];
+    File::open(new)?.read_exact_at(&mut page, 0)?;
+    let file = OpenOptions::new().write(true).open(copy)?;
+    let pages = u32::try_from(file.metadata()?.len() / PAGE as u64).unwrap_or(u32::MAX);
+    page[28..32].copy_from_slice(&pages.to_be_bytes());
+    // The list of free pages isn't needed to read.
+    page[32..40].fill(0);
+    file.write_all_at(&page, 0)
 }
 
 fn remove(path: &Path) -> Result<()> {

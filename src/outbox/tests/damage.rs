@@ -147,3 +147,70 @@ async fn a_store_of_the_first_version_is_brought_to_the_newest() {
     outbox.commit(Accepted::default()).await.unwrap();
     assert_eq!(outbox.dead_letters().unwrap().len(), 1);
 }
+
+/// Opens it as a supervisor does: again, when the process ended because of what it found.
+async fn put_right(dir: &TempDir) -> Outbox {
+    for _ in 0..3 {
+        let outbox = open(dir);
+        let check = outbox.0.check.lock().unwrap().take().unwrap();
+        tokio::task::spawn_blocking(move || check.join()).await.unwrap();
+        for sink in ["a", "b"] {
+            drop(waiting_for(&outbox, sink));
+        }
+        if outbox.commit(Accepted::default()).await.is_ok() {
+            return outbox;
+        }
+        outbox.close().await;
+        assert!(salvage::is_marked(dir.path()), "it ended for another reason");
+    }
+    panic!("it's never put right");
+}
+
+/// Anywhere in the file: `ARGOCD_CDEVENTS_FLIPS=1000` for more.
+#[tokio::test]
+async fn wherever_a_bit_flips_or_the_file_ends_only_that_is_lost_and_told() {
+    let flips: u64 = std::env::var("ARGOCD_CDEVENTS_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    let original = tempdir().unwrap();
+    filled(&original, 300).await;
+    let bytes = std::fs::read(database(&original)).unwrap();
+    let (mut repaired, mut told, mut most) = (0, 0, 0);
+    for flip in 0..flips {
+        let mut damaged = bytes.clone();
+        let at = usize::try_from(flip.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11).unwrap() % damaged.len();
+        if flip % 20 == 19 {
+            damaged.truncate(at);
+        } else {
+            damaged[at] ^= 1 << (flip % 8);
+        }
+        let dir = tempdir().unwrap();
+        std::fs::write(database(&dir), damaged).unwrap();
+        let outbox = put_right(&dir).await;
+        repaired += usize::from(std::fs::read_dir(dir.path()).unwrap().count() > 5);
+        let mut lost = 0;
+        for sink in ["a", "b"] {
+            let mut window = outbox.window(sink);
+            let out = window.take(usize::MAX, usize::MAX);
+            for queued in &out {
+                assert!(
+                    *queued.document == *outgoing(&queued.id).documents[0].1,
+                    "flip {flip} at {at} altered an event"
+                );
+            }
+            let ids: BTreeSet<_> = out.iter().map(|queued| queued.id.to_string()).collect();
+            assert_eq!(ids.len(), out.len(), "flip {flip} at {at} repeated an event");
+            assert!(ids.iter().all(|id| all(300).contains(id)), "flip {flip} at {at} invented an event");
+            lost += 300 - ids.len();
+        }
+        outbox.commit(Accepted::default()).await.unwrap();
+        let dead = outbox.dead_letters().unwrap().len();
+        if flip % 20 != 19 {
+            assert!(lost <= 2 * 30, "flip {flip} at {at} lost {lost}");
+            assert!(dead >= lost.div_ceil(2), "flip {flip} at {at} lost {lost} and told of {dead}");
+            (told, most) = (told + dead, most.max(lost));
+        }
+        outbox.close().await;
+    }
+    eprintln!(
+        "{flips} times: {repaired} databases put right, {most} deliveries lost at most by a bit, {told} dead letters in all"
+    );
+}
