@@ -4,7 +4,7 @@
 //! bounded. Promises at least once: an attempt is settled only after its answer, and what wasn't settled before a crash is
 //! sent again with the same id.
 //!
-//! What is sent when is decided by [`plan`], which has no clock and no I/O: `retry` says when an event is tried again, `breaker`
+//! What is sent when is decided by `plan`, which has no clock and no I/O: `retry` says when an event is tried again, `breaker`
 //! whether its sink is tried at all, `pace` how fast. `sink` carries it out.
 
 mod breaker;

@@ -10,7 +10,6 @@ mod cel;
 mod check;
 mod compile;
 mod fault;
-mod functions;
 mod index;
 pub mod limits;
 mod node;
@@ -20,10 +19,11 @@ mod tree;
 
 pub use argo_expr::SAID_IN_CEL;
 pub use cel::{
-    Budget, Condition, ConditionError, EvalError, Expr, MOST_BYTES, MOST_STEPS, MOST_STEPS_IN_ALL, NotCel, Variables,
+    Budget, Condition, ConditionError, EvalError, Expr, FUNCTIONS, MOST_BYTES, MOST_STEPS, MOST_STEPS_IN_ALL, NotCel,
+    Variables,
 };
 pub use fault::{Fault, Faults};
-pub use functions::FUNCTIONS;
+
 pub use schema::schema;
 pub use template::{HELPERS, MOST};
 pub(crate) use tree::Tree;

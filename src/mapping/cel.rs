@@ -8,16 +8,20 @@
 
 mod budget;
 mod eval;
+mod functions;
 mod node;
 mod scan;
+mod stop;
 mod value;
 
 pub use budget::{Budget, MOST_BYTES, MOST_STEPS, MOST_STEPS_IN_ALL};
 pub use eval::Variables;
+pub use functions::FUNCTIONS;
 
 pub(in crate::mapping) use budget::weight;
-pub(in crate::mapping) use eval::{Stop, found};
+pub(in crate::mapping) use eval::found;
 pub(in crate::mapping) use node::Constant;
+pub(in crate::mapping) use stop::Stop;
 pub(in crate::mapping) use value::Val;
 
 use super::limits::COMPREHENSIONS;

@@ -1,6 +1,6 @@
 //! What an event may cost: counted, and not measured by a clock, so that the same input always ends the same way.
 
-use super::eval::Stop;
+use super::stop::Stop;
 use serde_json::Value;
 use std::cell::Cell;
 

@@ -2,6 +2,7 @@
 
 use super::budget::Budget;
 use super::node::{Binary, Each, Node, What};
+use super::stop::Stop;
 use super::value::Val;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
@@ -31,24 +32,6 @@ impl Variables for Map<String, Value> {
 pub(in crate::mapping) fn found<'s>(path: &[String], vars: &'s dyn Variables) -> Result<Option<&'s Value>, String> {
     let Some((root, members)) = path.split_first() else { return Ok(None) };
     Ok(members.iter().try_fold(vars.variable(root)?, |value, name| Some(value?.get(name))).flatten())
-}
-
-/// Why there's no value. It's made often, and seldom told: so it borrows.
-#[derive(Debug)]
-pub(in crate::mapping) enum Stop<'v> {
-    /// A path has nothing at its n-th name.
-    NoPath(&'v [String], usize),
-    NoMember(&'v str),
-    NoItem(String),
-    Failed(String),
-    /// The budget is used up. Nothing absorbs that.
-    Spent,
-}
-
-impl Stop<'_> {
-    pub(in crate::mapping) fn failed(problem: impl Into<String>) -> Self {
-        Self::Failed(problem.into())
-    }
 }
 
 type Result_<'v, T = Val<'v>> = Result<T, Stop<'v>>;

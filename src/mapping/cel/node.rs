@@ -1,7 +1,7 @@
 //! From the parser's tree to one that is quick to evaluate: paths in one piece, constants folded, operators and functions
 //! resolved, macros as what they are.
 
-use super::super::functions::Function;
+use super::functions::Function;
 use cel::common::ast::operators as op;
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr as Ast, IdedExpr, LiteralValue};
 use serde_json::{Map, Value};

@@ -1,7 +1,7 @@
 //! A value while an expression is evaluated: borrowed from the JSON that it reads, as far as it's there.
 
 use super::budget::Budget;
-use super::eval::Stop;
+use super::stop::Stop;
 use serde_json::{Map, Number, Value};
 use std::cmp::Ordering;
 use std::rc::Rc;

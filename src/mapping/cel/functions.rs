@@ -1,7 +1,9 @@
 //! Functions that expressions may call: CEL's own by name, and ours.
 
-use super::cel::{Budget, Stop, Val};
-use super::check::nearest;
+use super::super::check::nearest;
+use super::budget::Budget;
+use super::stop::Stop;
+use super::value::Val;
 use jiff::Timestamp;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
