@@ -11,6 +11,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::hint::black_box;
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A real-sized Application: the first deployment's payload, padded to 10 KiB with resources.
 #[allow(clippy::unwrap_used, reason = "a bench that can't go on says so")]
 fn body() -> Value {

@@ -86,7 +86,8 @@ impl Document {
     /// Writes a document down.
     #[must_use]
     pub fn new(version: SpecVersion, value: Value) -> Self {
-        let text = value.to_string().into();
+        // `Display` checks again what it wrote.
+        let text = serde_json::to_string(&value).unwrap_or_default().into();
         Self { version, value, text }
     }
 }

@@ -24,7 +24,7 @@ impl Event {
     #[must_use]
     pub fn assemble(&self, spec: SpecVersion) -> Value {
         let kind = vocabulary::find(spec, &self.kind);
-        let mut document = Map::new();
+        let mut document = Map::with_capacity(4);
         document.insert("context".to_owned(), self.context(spec, kind));
         document.insert("subject".to_owned(), self.subject(spec, kind));
         insert(&mut document, "customDataContentType", self.custom_data_content_type.as_deref());
@@ -69,7 +69,7 @@ impl Event {
             Some(_) => self.kind.clone(),
             None => format!("dev.cdevents.{}", self.kind),
         };
-        let mut context = Map::new();
+        let mut context = Map::with_capacity(8);
         insert(&mut context, vocabulary::version_field(spec), Some(spec.as_str()));
         insert(&mut context, "id", Some(&self.id));
         insert(&mut context, "source", Some(&self.source));
@@ -84,7 +84,7 @@ impl Event {
     }
 
     fn subject(&self, spec: SpecVersion, kind: Option<&EventKind>) -> Value {
-        let mut subject = Map::new();
+        let mut subject = Map::with_capacity(4);
         insert(&mut subject, "id", Some(&self.subject_id));
         insert(&mut subject, "source", self.subject_source.as_deref());
         let custom = custom_subject(&self.kind).filter(|_| vocabulary::says_custom_subject(spec));

@@ -83,7 +83,7 @@ impl Renderer<'_> {
     }
 
     fn map(&mut self, entries: &[(String, Tree)]) -> Result<Option<Value>, Unrendered> {
-        let mut map = Map::new();
+        let mut map = Map::with_capacity(entries.len());
         for (name, tree) in entries {
             if let Some(value) = self.below(name, tree)? {
                 map.insert(name.clone(), value);

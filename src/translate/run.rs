@@ -163,13 +163,16 @@ impl<'r> Run<'r> {
             return Err(format!("one notification gives more than {MOST_EVENTS} events: narrow `forEach`"));
         }
         let event = self.event(emit, head, &mut empty)?;
-        let documents = self.documents(&event)?;
-        let newest = documents.iter().find(|document| document.version == SpecVersion::NEWEST);
-        let newest = newest.map_or_else(|| event.assemble(SpecVersion::NEWEST), |document| document.value.clone());
-        self.scope.set_event(Some(newest));
+        let mut documents = self.documents(&event)?;
+        let mut newest = documents.iter_mut().find(|document| document.version == SpecVersion::NEWEST);
+        // Lent to what reads the event.
+        let lent = newest.as_mut().map(|document| std::mem::take(&mut document.value));
+        self.scope.set_event(Some(lent.unwrap_or_else(|| event.assemble(SpecVersion::NEWEST))));
         let hold = self.hold(emit)?;
         let remembered = self.remembered(rule)?;
-        self.scope.set_event(None);
+        if let (Some(document), Some(lent)) = (newest, self.scope.set_event(None)) {
+            document.value = lent;
+        }
         self.drop_held(rule);
         let hold = match hold {
             Some(duration) => Some(Hold {
