@@ -94,7 +94,7 @@ pub(crate) struct Let {
 pub(crate) struct Rule {
     pub(crate) name: String,
     pub(crate) line: usize,
-    pub(crate) when: Option<When>,
+    pub(crate) when: Option<Expr>,
     pub(crate) for_each: Option<Expr>,
     pub(crate) emit: Option<Emit>,
     pub(crate) remember: Vec<(String, Tree)>,
@@ -103,11 +103,9 @@ pub(crate) struct Rule {
     pub(crate) stop: bool,
 }
 
-/// A condition, whole and term by term.
-#[derive(Debug)]
-pub(crate) struct When {
-    pub(crate) whole: Expr,
-    pub(crate) terms: Vec<Expr>,
+/// The terms of a condition, for who asks which of them decides.
+pub(crate) fn terms(when: &Expr) -> Vec<Expr> {
+    check::terms(when.source()).into_iter().filter_map(|term| Expr::compile(term).ok()).collect()
 }
 
 /// The event of a rule.

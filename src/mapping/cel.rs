@@ -28,7 +28,7 @@ use super::limits::COMPREHENSIONS;
 use ::cel::Env;
 use ::cel::common::ast::{Expr as Node, IdedExpr};
 use serde_json::Value;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// An expression of more brackets is parsed on a stack of its own: the parser's frames are large.
 const SHALLOW: usize = 4;
@@ -37,9 +37,12 @@ const STACK: usize = 64 << 20;
 
 static ENV: LazyLock<Env> = LazyLock::new(|| Env::stdlib().with_optional_support(true));
 
-/// A compiled expression.
+/// A compiled expression; its copies share what was compiled.
+#[derive(Debug, Clone)]
+pub struct Expr(Arc<Compiled>);
+
 #[derive(Debug)]
-pub struct Expr {
+struct Compiled {
     source: String,
     term: node::Node,
     /// Every path that it reads: `argo.health.status`.
@@ -115,25 +118,25 @@ impl Expr {
         gather(program.expression(), &mut Vec::new(), &mut reads);
         reads.sort();
         reads.dedup();
-        Ok(Self { source: source.to_owned(), term, reads })
+        Ok(Self(Arc::new(Compiled { source: source.to_owned(), term, reads })))
     }
 
     /// As written.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// Every path that it reads, each segment by segment.
     #[must_use]
     pub fn reads(&self) -> &[Vec<String>] {
-        &self.reads
+        &self.0.reads
     }
 
     /// What must be so that it can hold: paths, each with the values of which it must have one. Where it has another text or
     /// truth value, the expression is false.
     pub(in crate::mapping) fn requires(&self) -> Vec<(Vec<String>, Vec<Constant>)> {
-        node::required(&self.term)
+        node::required(&self.0.term)
     }
 
     /// Whether it holds.
@@ -143,7 +146,7 @@ impl Expr {
     /// [`EvalError`], also when its value is no boolean.
     pub fn holds(&self, vars: &dyn Variables) -> Result<bool, EvalError> {
         let own = Budget::default();
-        match eval::eval(&self.term, vars, vars.budget().unwrap_or(&own))? {
+        match eval::eval(&self.0.term, vars, vars.budget().unwrap_or(&own))? {
             Val::Bool(flag) => Ok(flag),
             other => {
                 Err(EvalError::Failed(format!("a condition must be true or false, and this is a {}", other.kind())))
@@ -159,7 +162,7 @@ impl Expr {
     pub fn value(&self, vars: &dyn Variables) -> Result<Value, EvalError> {
         let own = Budget::default();
         let budget = vars.budget().unwrap_or(&own);
-        Ok(eval::eval(&self.term, vars, budget)?.to_json(budget)?)
+        Ok(eval::eval(&self.0.term, vars, budget)?.to_json(budget)?)
     }
 }
 

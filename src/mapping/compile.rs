@@ -8,10 +8,10 @@ use super::limits::{FAULTS, FILE};
 use super::node::{self, Inner, Node, Place};
 use super::template::{Library, NotTemplate};
 use super::tree::Tree;
-use super::{Emit, Let, Mapping, Rule, When};
+use super::{Emit, Let, Mapping, Rule};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 const TOP: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
@@ -41,8 +41,14 @@ pub(super) fn compile(
     partials: &BTreeMap<String, String>,
 ) -> Result<Mapping, Vec<Fault>> {
     let text: Arc<str> = text.into();
-    let mut compiler =
-        Compiler { file, text: Arc::clone(&text), faults: Vec::new(), names: Names::default(), of_body: Vec::new() };
+    let mut compiler = Compiler {
+        file,
+        text: Arc::clone(&text),
+        faults: Vec::new(),
+        names: Names::default(),
+        of_body: Vec::new(),
+        compiled: HashMap::new(),
+    };
     let mapping = if text.len() > FILE {
         let message = format!("a mapping file has at most {FILE} bytes, and this has more");
         compiler.fault(Place { line: 1, column: 1 }, message, "make two mappings of it".into());
@@ -94,6 +100,8 @@ pub(super) struct Compiler<'a> {
     names: Names,
     /// Paths below `body` that anything reads.
     of_body: Vec<Vec<String>>,
+    /// Every expression so far, by its text.
+    compiled: HashMap<String, Expr>,
 }
 
 impl Compiler<'_> {
@@ -279,14 +287,11 @@ impl Compiler<'_> {
         }
     }
 
-    fn when(&mut self, node: &Node, extra: check::Extra) -> Option<When> {
-        if let Inner::Scalar(Value::Bool(flag)) = &node.inner {
-            let whole = Expr::compile(&flag.to_string()).ok()?;
-            return Some(When { whole, terms: Vec::new() });
+    fn when(&mut self, node: &Node, extra: check::Extra) -> Option<Expr> {
+        match &node.inner {
+            Inner::Scalar(Value::Bool(flag)) => Expr::compile(&flag.to_string()).ok(),
+            _ => self.expr(node, extra),
         }
-        let whole = self.expr(node, extra)?;
-        let terms = check::terms(whole.source()).into_iter().filter_map(|term| Expr::compile(term).ok()).collect();
-        Some(When { whole, terms })
     }
 
     fn emit(&mut self, rule: &Node, node: &Node, extra: check::Extra, library: &mut Library) -> Option<Emit> {
@@ -391,8 +396,11 @@ impl Compiler<'_> {
             self.fault(node.at, message, "put it in quotes".into());
             return None;
         };
-        match Expr::compile(text) {
+        // What an alias repeats is compiled once.
+        let known = self.compiled.get(text).cloned();
+        match known.map_or_else(|| Expr::compile(text), Ok) {
             Ok(expr) => {
+                self.compiled.entry(text.to_owned()).or_insert_with(|| expr.clone());
                 for path in expr.reads() {
                     if let Err((message, remedy)) = self.names.known(path, extra) {
                         self.fault(node.at, message, remedy);

@@ -120,13 +120,13 @@ impl Index {
 fn requirements(rule: &Rule) -> Vec<(Vec<String>, Vec<Constant>)> {
     // With `forEach`, what isn't a list is a failure, which is told.
     let when = rule.when.as_ref().filter(|_| rule.for_each.is_none());
-    let all = when.map(|when| when.whole.requires()).unwrap_or_default();
+    let all = when.map(super::cel::Expr::requires).unwrap_or_default();
     all.into_iter().filter(|(path, _)| path.first().is_some_and(|root| SAME.contains(&root.as_str()))).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{When, cel::Expr};
+    use super::super::cel::Expr;
     use super::*;
     use serde_json::{Map, Value, json};
 
@@ -134,7 +134,7 @@ mod tests {
         Rule {
             name: "r".into(),
             line: 1,
-            when: Some(When { whole: Expr::compile(when).unwrap(), terms: Vec::new() }),
+            when: Some(Expr::compile(when).unwrap()),
             for_each: None,
             emit: None,
             remember: Vec::new(),
@@ -199,7 +199,7 @@ mod tests {
                 let candidates: Vec<_> = index.candidates(&scope).collect();
                 skipped += rules.len() - candidates.len();
                 for (at, rule) in rules.iter().enumerate().filter(|(at, _)| !candidates.contains(at)) {
-                    let when = &rule.when.as_ref().unwrap().whole;
+                    let when = rule.when.as_ref().unwrap();
                     assert_eq!(when.holds(&scope), Ok(false), "{at}: {}", when.source());
                 }
             }

@@ -1,6 +1,6 @@
 //! Why a rule matched or didn't, down to the term that decided.
 
-use crate::mapping::{EvalError, Expr, Variables, When};
+use crate::mapping::{self, EvalError, Expr, Variables};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt;
@@ -74,9 +74,10 @@ pub enum Verdict {
 }
 
 /// The first term that doesn't hold, and the values that it read.
-pub(super) fn deciding(when: &When, scope: &dyn Variables, absent: Option<String>) -> (String, String) {
-    let failing = when.terms.iter().find(|term| !matches!(term.holds(scope), Ok(true)));
-    let term = failing.unwrap_or(&when.whole);
+pub(super) fn deciding(when: &Expr, scope: &dyn Variables, absent: Option<String>) -> (String, String) {
+    let terms = mapping::terms(when);
+    let failing = terms.iter().find(|term| !matches!(term.holds(scope), Ok(true)));
+    let term = failing.unwrap_or(when);
     let why = match term.holds(scope) {
         Err(error @ EvalError::Absent(_)) => error.to_string(),
         _ => absent.filter(|_| failing.is_none()).unwrap_or_else(|| values(term, scope)),

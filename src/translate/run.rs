@@ -130,7 +130,7 @@ impl<'r> Run<'r> {
 
     fn matches(&mut self, rule: &Rule) -> Result<bool, String> {
         let Some(when) = &rule.when else { return Ok(true) };
-        let absent = match when.whole.holds(&self.scope) {
+        let absent = match when.holds(&self.scope) {
             Ok(true) => return Ok(true),
             Ok(false) => None,
             Err(error @ EvalError::Absent(_)) => Some(error),
