@@ -1,5 +1,5 @@
 //! Recordings of a real Argo CD: exactly the events that a careful operator would expect, also when notifications come twice,
-//! in another order, not at all, all at once, without a record of when, or by the stock catalog's triggers only.
+//! in another order, late, not at all, from some time on, all at once, without a record of when, or by the stock catalog's triggers only.
 //!
 //! The recordings lie beside the project (`shared.rs`); without them these tests pass without having run, and say so.
 
@@ -10,6 +10,7 @@ use argocd_cdevents::notification::Source;
 use argocd_cdevents::replay::{Input, Replay};
 use argocd_cdevents::translate::Emission;
 use indexmap::IndexMap;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -162,6 +163,47 @@ fn shuffled(records: &[Value], seed: u64) -> Vec<&Value> {
     let mut order: Vec<(usize, &Value)> = records.iter().enumerate().collect();
     order.sort_by_key(|(index, record)| (&record["receivedAt"].as_str().unwrap()[..19], dice(*index)));
     order.into_iter().map(|(_, record)| record).collect()
+}
+
+/// Argo CD tries again for seven seconds.
+#[test]
+fn notifications_that_come_up_to_seven_seconds_late_change_no_event() {
+    let mappings = mappings();
+    for scenario in scenarios() {
+        let once = replay(&mappings, &scenario.records, Clock::Recorded);
+        for seed in 0..20 {
+            let said = replay(&mappings, &delayed(&scenario.records, seed), Clock::Recorded);
+            assert_eq!(ids(&said), ids(&once), "{} with seed {seed}", scenario.name);
+        }
+    }
+}
+
+/// The records, about a third of them later than they came.
+fn delayed(records: &[Value], seed: u64) -> Vec<Value> {
+    let came = |record: &Value| record["receivedAt"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let late = |(index, record): (usize, &Value)| {
+        let dice = (index as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ (seed << 17) ^ seed).rotate_left(23);
+        let millis = if dice.is_multiple_of(3) { (dice / 3 % 7000).cast_signed() } else { 0 };
+        let mut record = record.clone();
+        record["receivedAt"] = (came(&record) + SignedDuration::from_millis(millis)).to_string().into();
+        record
+    };
+    let mut records: Vec<Value> = records.iter().enumerate().map(late).collect();
+    records.sort_by_key(came);
+    records
+}
+
+#[test]
+fn whoever_comes_to_know_applications_late_is_told_nothing_wrong() {
+    let mappings = mappings();
+    for scenario in scenarios() {
+        let whole = replay(&mappings, &scenario.records, Clock::Recorded);
+        for first in 1..scenario.records.len() {
+            let said = replay(&mappings, &scenario.records[first..], Clock::Recorded);
+            let wrong: Vec<_> = said.iter().filter(|event| !ids(&whole).contains(event.event.id.as_str())).collect();
+            assert!(wrong.is_empty(), "{} from {}: {wrong:#?}", scenario.name, first + 1);
+        }
+    }
 }
 
 #[test]
