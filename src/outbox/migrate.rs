@@ -25,6 +25,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Sql<Result<(), i64>> {
     Ok(Ok(()))
 }
 
+/// What is held lies in the order in which it came, which is about that in which it's released: a release goes over neighbouring pages.
 fn tables(db: &Transaction<'_>) -> Sql<()> {
     db.execute_batch(
         "CREATE TABLE memory (mapping TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, crc INTEGER NOT NULL,
@@ -37,8 +38,9 @@ CREATE INDEX events_settled ON events (settled) WHERE settled IS NOT NULL;
 CREATE TABLE deliveries (sink TEXT NOT NULL, seq INTEGER NOT NULL, version TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
   next INTEGER NOT NULL DEFAULT 0, error TEXT, PRIMARY KEY (sink, seq)) WITHOUT ROWID;
 CREATE INDEX deliveries_by_event ON deliveries (seq);
-CREATE TABLE held (id TEXT PRIMARY KEY, mapping TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL, until INTEGER NOT NULL,
-  json TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE held (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, mapping TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,
+  until INTEGER NOT NULL, json TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE UNIQUE INDEX held_by_id ON held (id);
 CREATE INDEX held_by_time ON held (until);
 CREATE INDEX held_by_owner ON held (mapping, key, name);
 CREATE TABLE dead (id TEXT PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL, place TEXT NOT NULL, reason TEXT NOT NULL,
@@ -46,13 +48,10 @@ CREATE TABLE dead (id TEXT PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL,
     )
 }
 
-/// Checksums cover whole rows; what is held is released in the order in which it came; a replay's attempts go on.
+/// Checksums cover whole rows; a replay's attempts go on.
 fn sums_over_whole_rows(db: &Transaction<'_>) -> Sql<()> {
     db.execute_batch(
-        "ALTER TABLE held ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
-DROP INDEX held_by_time;
-CREATE INDEX held_by_time ON held (until, seq);
-ALTER TABLE deliveries ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0;
+        "ALTER TABLE deliveries ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE dead ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;",
     )?;
@@ -100,17 +99,13 @@ fn sum_memory(db: &Transaction<'_>) -> Sql<()> {
 }
 
 fn sum_held(db: &Transaction<'_>) -> Sql<()> {
-    let mut rows = db.prepare("SELECT id, mapping, key, name, until, json, crc FROM held ORDER BY until, id")?;
-    let rows = rows.query_map([], |row| {
-        let (id, owner, json) = (text(row, 0)?, Owner { mapping: text(row, 1)?, key: text(row, 2)? }, text(row, 5)?);
-        let new = held_sum(&id, &owner, &text(row, 3)?, row.get(4)?, &json);
-        Ok((id, of_sound(&json, row.get(6)?, new)))
-    })?;
-    // Read before it's written: the order is that of an index over what is written.
-    let rows: Vec<_> = rows.collect::<Sql<_>>()?;
-    let mut update = db.prepare("UPDATE held SET crc = ?2, seq = ?3 WHERE id = ?1")?;
-    for (seq, (id, crc)) in rows.into_iter().enumerate() {
-        update.execute(params![id, crc, i64::try_from(seq).unwrap_or(i64::MAX)])?;
+    let mut update = db.prepare("UPDATE held SET crc = ?2 WHERE seq = ?1")?;
+    let mut rows = db.prepare("SELECT seq, id, mapping, key, name, until, json, crc FROM held")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let (owner, json) = (Owner { mapping: text(row, 2)?, key: text(row, 3)? }, text(row, 6)?);
+        let new = held_sum(&text(row, 1)?, &owner, &text(row, 4)?, row.get(5)?, &json);
+        update.execute(params![row.get::<_, i64>(0)?, of_sound(&json, row.get(7)?, new)])?;
     }
     Ok(())
 }

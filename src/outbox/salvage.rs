@@ -106,7 +106,7 @@ fn salvage(copy: &Path, new: &Path, now: Timestamp) -> rusqlite::Result<copy::Sa
 
 /// What there is, and where; it's the same in every store, because tables are made once and in one order.
 fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, i64, Option<String>)>> {
-    let sql = "SELECT name, iif(name = 'held_by_time', 0, rootpage), sql FROM sqlite_master ORDER BY rowid";
+    let sql = "SELECT name, rootpage, sql FROM sqlite_master ORDER BY rowid";
     let mut statement = db.prepare(sql)?;
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
 }

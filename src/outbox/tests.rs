@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::{TempDir, tempdir};
 
 mod damage;
+mod held;
 mod simulation;
 mod twin;
 
@@ -297,28 +298,4 @@ proptest! {
             }
         });
     }
-}
-
-/// `ARGOCD_CDEVENTS_HELD=100000` for the number that is promised.
-#[tokio::test]
-async fn many_held_events_are_released_together() {
-    let count: usize = std::env::var("ARGOCD_CDEVENTS_HELD").ok().and_then(|text| text.parse().ok()).unwrap_or(2000);
-    let dir = tempdir().unwrap();
-    let outbox = open(&dir);
-    let due = Timestamp::now() + SignedDuration::from_secs(5 + i64::try_from(count / 2000).unwrap());
-    for chunk in (0..count).collect::<Vec<_>>().chunks(1000) {
-        let changes = chunk.iter().map(|n| RoutedChange {
-            owner: owner(&n.to_string()),
-            memory: None,
-            drop: Vec::new(),
-            outgoing: vec![held(&n.to_string(), "h", due)],
-        });
-        outbox.commit(Accepted { changes: changes.collect(), dead: None }).await.unwrap();
-    }
-    let mut window = outbox.window("a");
-    tokio::time::sleep(Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default()).await;
-    let released: BTreeMap<String, ()> = taken(&mut window, count).await.into_iter().map(|id| (id, ())).collect();
-    let late = Timestamp::now().duration_since(due);
-    assert_eq!(released.len(), count);
-    eprintln!("{count} held events out {late:#} after they were due");
 }

@@ -107,7 +107,7 @@ async fn a_held_event_survives_a_kill_and_is_released_once() {
     let data = dir.path().join("data");
     let collector = Collector::start().await;
     let config = format!(
-        "mappings: [{{builtin: argocd, with: {{settle: 2s}}}}]\nsinks: {{c: {{http: {{url: \"{}\"}}}}}}\n",
+        "mappings: [{{builtin: argocd, with: {{settle: 8s}}}}]\nsinks: {{c: {{http: {{url: \"{}\"}}}}}}\n",
         collector.url
     );
     let proxy = Proxy::start(&data, &config);

@@ -151,7 +151,7 @@ impl Copy<'_> {
         let columns = "id, mapping, key, name, until, seq, json, crc";
         let put = format!("INSERT OR IGNORE INTO held ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
         let mut lost = Vec::new();
-        self.done.held = scan(self.from, "held", columns, &["id"], |row| {
+        self.done.held = scan(self.from, "held", columns, &["seq"], |row| {
             let sound = held(row).unwrap_or(false);
             if sound {
                 let values: Vec<Value> = (0..8).map(|column| row.get(column).unwrap_or(Value::Null)).collect();
@@ -162,7 +162,7 @@ impl Copy<'_> {
             Ok(sound)
         })?;
         if self.done.held.unreadable {
-            scan(self.from, "held INDEXED BY held_by_time", "id", &["until", "seq", "id"], |row| {
+            scan(self.from, "held INDEXED BY held_by_id", "id", &["id"], |row| {
                 lost.push((String::new(), text(row, 0)));
                 Ok(true)
             })?;

@@ -137,7 +137,8 @@ async fn a_store_of_the_first_version_is_brought_to_the_newest() {
             .unwrap();
     }
     let json = serde_json::to_string(&held("3", "h", Timestamp::now())).unwrap();
-    db.execute("INSERT INTO held VALUES ('3', 'm', 'k', 'h', 5, ?1, ?2)", rusqlite::params![json, sum(&json)]).unwrap();
+    db.execute("INSERT INTO held VALUES (1, '3', 'm', 'k', 'h', 5, ?1, ?2)", rusqlite::params![json, sum(&json)])
+        .unwrap();
     db.execute("INSERT INTO memory VALUES ('m', 'k', '{\"a\":1}', ?1)", [sum("{\"a\":1}")]).unwrap();
     db.pragma_update(None, "user_version", 1).unwrap();
     drop(db);
