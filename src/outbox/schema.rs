@@ -118,5 +118,10 @@ fn connect(path: &Path, options: OutboxOptions) -> Result<Sqlite, Refused> {
     connection.pragma_update(None, "max_page_count", pages.max(256))?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?.map_err(Refused::Newer)?;
-    Ok(Sqlite::new(connection, options)?)
+    let mut store = Sqlite::new(connection, options)?;
+    // As long as nobody reads: lives that are short would otherwise write the log on and on.
+    match store.compact() {
+        Ok(()) | Err(StoreError::Full(_)) => Ok(store),
+        Err(error) => Err(Refused::Store(error)),
+    }
 }

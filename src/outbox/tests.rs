@@ -299,3 +299,20 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn what_a_killed_process_left_in_the_log_is_in_the_database_before_anyone_reads() {
+    let (dir, left) = (tempdir().unwrap(), tempdir().unwrap());
+    let outbox = open(&dir);
+    for n in 0..20 {
+        outbox.commit(accepted("k", &[], vec![outgoing(&n.to_string())])).await.unwrap();
+    }
+    for name in ["outbox.sqlite", "outbox.sqlite-wal"] {
+        std::fs::copy(dir.path().join(name), left.path().join(name)).unwrap();
+    }
+    let log = || std::fs::metadata(left.path().join("outbox.sqlite-wal")).map_or(0, |file| file.len());
+    assert!(log() > 0);
+    let outbox = open(&left);
+    assert_eq!(log(), 0);
+    assert_eq!(taken(&mut outbox.window("a"), 20).await.len(), 20);
+}

@@ -55,7 +55,8 @@ async fn accepted_events_survive_kill() {
                 while !stop.load(Ordering::SeqCst) {
                     let number = next.fetch_add(1, Ordering::SeqCst);
                     sent.fetch_add(1, Ordering::SeqCst);
-                    let answer = client.post(&url).body(first_deployment(number)).send().await;
+                    let post = client.post(&url).timeout(Duration::from_secs(10));
+                    let answer = post.body(first_deployment(number)).send().await;
                     if answer.is_ok_and(|answer| answer.status() == 202) {
                         acked.lock().unwrap().insert(format!("argocd/pear-{number}"));
                     }
