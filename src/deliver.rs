@@ -20,7 +20,8 @@ mod stdout;
 #[cfg(test)]
 mod simulation;
 
-pub use sink::{Sink, SinkError, sinks};
+pub use http::SinkError;
+pub use sink::{Sink, sinks};
 
 use crate::observe::Observe;
 use crate::outbox::Outbox;

@@ -29,6 +29,7 @@ mod ballast;
 mod check;
 mod codec;
 mod command;
+mod error;
 mod migrate;
 mod read;
 mod releases;
@@ -50,6 +51,8 @@ use crate::cdevents::SpecVersion;
 use crate::observe::Observe;
 use crate::translate::{Owner, Past};
 use command::{Command, Order, Outcome};
+pub use error::OutboxError;
+use error::StoreError;
 use jiff::Timestamp;
 use read::Readers;
 use releases::Releases;
@@ -58,7 +61,6 @@ use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
-use store::StoreError;
 use tokio::sync::{oneshot, watch};
 
 /// How the store is kept.
@@ -99,48 +101,6 @@ pub struct Receipt {
     pub held: usize,
     /// Under which id the notification is kept.
     pub dead_letter: Option<String>,
-}
-
-/// Why the store can't do something.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum OutboxError {
-    /// Another process has it open.
-    #[error("the store in {} is in use by another process: stop that, or choose another directory with `--data`", .0.display())]
-    InUse(PathBuf),
-    /// It can't be opened.
-    #[error("the store in {} can't be opened ({reason}): check the directory's rights and its disk", directory.display())]
-    Open {
-        /// Its directory.
-        directory: PathBuf,
-        /// What the system or the database says.
-        reason: String,
-    },
-    /// It was written by a newer version.
-    #[error("the store has version {found}, and this program knows up to {known}: run the newer program")]
-    Newer {
-        /// Its version.
-        found: i64,
-        /// What this program knows.
-        known: i64,
-    },
-    /// Its quota or its disk is full; deliveries go on.
-    #[error("the store is full: it takes notifications again when deliveries or more room have emptied it")]
-    Full,
-    /// Something of its owner was released since the translation looked: it must be done again.
-    #[error("an event of the same key was released meanwhile: translate again")]
-    Overtaken,
-    /// A commit failed in a way that can't be undone.
-    #[error("the store failed ({0}): the process must be restarted")]
-    Failed(String),
-    /// There is no such thing in it.
-    #[error("there is no dead letter `{0}`: see `dead-letters list`")]
-    NoSuchDeadLetter(String),
-    /// A dead letter isn't what was written.
-    #[error("the dead letter `{0}` is damaged and can't be replayed: see `dead-letters show`, then purge it")]
-    DamagedDeadLetter(String),
-    /// It was closed.
-    #[error("the store is closed")]
-    Closed,
 }
 
 impl Outbox {

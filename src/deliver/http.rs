@@ -4,7 +4,6 @@
 //! knows of TLS and proxies does.
 
 use super::retry::Outcome;
-use super::sink::SinkError;
 use crate::cdevents::cloudevents::{Attributes, Mode, encode};
 use crate::config::Auth;
 use crate::config::written;
@@ -19,6 +18,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use reqwest::{Url, redirect};
 use std::sync::Once;
 use std::time::Duration;
+
+/// Why a sink can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The HTTP client can't be made.
+    #[error("the HTTP client can't be set up ({0}): are there root certificates? Set SSL_CERT_FILE")]
+    Client(String),
+}
 
 const OURSELVES: &str = concat!("argocd-cdevents/", env!("CARGO_PKG_VERSION"));
 /// How long an idle connection is kept.

@@ -2,7 +2,7 @@
 
 use super::breaker::Change;
 use super::dice::Dice;
-use super::http::HttpSink;
+use super::http::{HttpSink, SinkError};
 use super::plan::{Attempt, Plan, Verdict, until};
 use super::retry::{Outcome, Policy};
 use super::stdout;
@@ -34,14 +34,6 @@ pub struct Sink {
 enum To {
     Http(HttpSink),
     Stdout,
-}
-
-/// Why a sink can't be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    /// The HTTP client can't be made.
-    #[error("the HTTP client can't be set up ({0}): are there root certificates? Set SSL_CERT_FILE")]
-    Client(String),
 }
 
 /// Sets the configured sinks up.

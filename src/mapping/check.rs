@@ -1,10 +1,11 @@
 //! What can be known to be wrong before anything runs: names that nobody knows, fields that an event doesn't have.
 
 use super::compile::Compiler;
+use super::fault::nearest;
 use super::node::{Inner, Node};
 use crate::argocd;
+use crate::cdevents::SpecVersion;
 use crate::cdevents::vocabulary::{self, Object, Shape};
-use crate::cdevents::{self, SpecVersion};
 use serde_json::{Map, Value};
 
 /// What every expression and template may read, beside named values.
@@ -94,20 +95,6 @@ impl Names {
             }
         }
     }
-}
-
-/// The nearest known name, or all of them.
-pub(super) fn nearest(name: &str, known: &[&str]) -> String {
-    cdevents::validate::nearest::nearest(name, known.iter().copied()).map_or_else(
-        || {
-            if known.is_empty() {
-                "there is nothing to name here".to_owned()
-            } else {
-                format!("known: {}", known.join(", "))
-            }
-        },
-        |nearest| format!("did you mean `{nearest}`?"),
-    )
 }
 
 /// Whether there is such an event; if not, what to write.

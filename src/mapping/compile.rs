@@ -2,7 +2,7 @@
 
 use super::cel::{Expr, NotCel};
 use super::check::{self, Names};
-use super::fault::Fault;
+use super::fault::{Fault, nearest};
 use super::index::Index;
 use super::limits::{FAULTS, FILE};
 use super::node::{self, Inner, Node, Place};
@@ -189,7 +189,7 @@ impl Compiler<'_> {
         for (name, value) in with.as_object().into_iter().flatten() {
             let Some(default) = parameters.get(name) else {
                 let known: Vec<&str> = parameters.keys().map(String::as_str).collect();
-                let remedy = check::nearest(name, &known);
+                let remedy = nearest(name, &known);
                 self.fault(
                     Place::default(),
                     format!("`with` sets `{name}`, which is no parameter of this mapping"),
@@ -434,7 +434,7 @@ impl Compiler<'_> {
         };
         for (key, _) in entries {
             if self.faults.len() < FAULTS && !known.contains(&key.name.as_str()) {
-                self.fault(key.at, format!("unknown key `{}` in {what}", key.name), check::nearest(&key.name, known));
+                self.fault(key.at, format!("unknown key `{}` in {what}", key.name), nearest(&key.name, known));
             }
         }
     }

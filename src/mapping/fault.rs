@@ -75,3 +75,17 @@ impl fmt::Display for Faults {
 }
 
 impl std::error::Error for Faults {}
+
+/// The nearest known name, or all of them.
+pub(super) fn nearest(name: &str, known: &[&str]) -> String {
+    crate::cdevents::validate::nearest::nearest(name, known.iter().copied()).map_or_else(
+        || {
+            if known.is_empty() {
+                "there is nothing to name here".to_owned()
+            } else {
+                format!("known: {}", known.join(", "))
+            }
+        },
+        |nearest| format!("did you mean `{nearest}`?"),
+    )
+}

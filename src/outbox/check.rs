@@ -57,8 +57,8 @@ fn look(connection: &Connection, table: &str) -> Option<String> {
     match found {
         Ok(found) if found == "ok" => None,
         Ok(found) => Some(found),
-        Err(error) => match super::store::StoreError::from(error) {
-            super::store::StoreError::Damaged(found) => Some(found),
+        Err(error) => match super::error::StoreError::from(error) {
+            super::error::StoreError::Damaged(found) => Some(found),
             _ => None,
         },
     }

@@ -1,7 +1,7 @@
 //! What the writer is asked to do, and what comes of it.
 
+use super::error::StoreError;
 use super::releases::Basis;
-use super::store::StoreError;
 use super::{Accepted, OutboxError, Receipt};
 use jiff::Timestamp;
 use std::sync::Arc;

@@ -9,6 +9,9 @@ type Sql<T> = rusqlite::Result<T>;
 /// Each step leads from the version that is its index to the next.
 const STEPS: [fn(&Transaction<'_>) -> Sql<()>; 2] = [tables, sums_over_whole_rows];
 
+/// The database's name in its directory.
+pub(super) const DATABASE: &str = "outbox.sqlite";
+
 /// The newest version.
 pub(super) const NEWEST: usize = STEPS.len();
 

@@ -6,7 +6,7 @@
 
 mod copy;
 
-use super::schema::DATABASE;
+use super::migrate::DATABASE;
 use jiff::Timestamp;
 use rusqlite::Connection;
 use std::fs::{DirBuilder, File, OpenOptions};

@@ -1,10 +1,11 @@
 //! Opening: the directory, the lock, the settings of the database.
 
-use super::migrate::{NEWEST, migrate};
+use super::error::StoreError;
+use super::migrate::{DATABASE, NEWEST, migrate};
 use super::room::Room;
 use super::salvage;
 use super::sqlite::Sqlite;
-use super::store::{Store, StoreError};
+use super::store::Store;
 use super::{OutboxError, OutboxOptions};
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -17,9 +18,6 @@ use std::time::Duration;
 const BUSY: Duration = Duration::from_secs(1);
 /// Pages of the log from which on it's moved into the database.
 const CHECKPOINT: u32 = 2000;
-
-/// The database's name in its directory.
-pub(super) const DATABASE: &str = "outbox.sqlite";
 
 /// A store that was opened for its writer.
 pub(super) struct Opened {

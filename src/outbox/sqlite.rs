@@ -1,8 +1,9 @@
 //! The store in `SQLite`: one connection that writes.
 
 use super::OutboxOptions;
+use super::error::StoreError;
 use super::read::time;
-use super::store::{Done, Figures, Store, StoreError, Work};
+use super::store::{Done, Figures, Store, Work};
 use super::transaction::{Tally, Transaction, next_due};
 use crate::observe::QueueDepth;
 use jiff::Timestamp;

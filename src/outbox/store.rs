@@ -2,9 +2,10 @@
 //!
 //! `SQLite` is the one that is used. Its twin in the tests fails, fills up and dies wherever a test wants it to.
 
+use super::Queued;
 use super::command::{Order, Outcome, Settlement};
+use super::error::StoreError;
 use super::releases::Releases;
-use super::{OutboxError, Queued};
 use crate::observe::QueueDepth;
 use crate::translate::Owner;
 use jiff::Timestamp;
@@ -60,27 +61,4 @@ pub(super) struct Done {
 pub(super) struct Figures {
     pub(super) held: u64,
     pub(super) queues: Vec<(Arc<str>, QueueDepth)>,
-}
-
-/// Why a store can't.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum StoreError {
-    /// No room, on the disk or in the quota. Nothing happened.
-    #[error("no room ({0})")]
-    Full(String),
-    /// What is on disk isn't what was written. The next start puts it right.
-    #[error("the database is damaged ({0})")]
-    Damaged(String),
-    /// Anything else: whether it happened isn't known.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<&StoreError> for OutboxError {
-    fn from(error: &StoreError) -> Self {
-        match error {
-            StoreError::Full(_) => Self::Full,
-            StoreError::Damaged(_) | StoreError::Failed(_) => Self::Failed(error.to_string()),
-        }
-    }
 }

@@ -8,9 +8,10 @@ mod waiting;
 
 use super::OutboxError;
 use super::command::{Command, Order, Reply};
+use super::error::StoreError;
 use super::releases::Releases;
 use super::room::Room;
-use super::store::{Done, Store, StoreError, Work};
+use super::store::{Done, Store, Work};
 use super::window::Windows;
 use crate::observe::Observe;
 use jiff::Timestamp;

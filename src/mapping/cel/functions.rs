@@ -1,9 +1,9 @@
 //! Functions that expressions may call: CEL's own by name, and ours.
 
-use super::super::check::nearest;
 use super::budget::Budget;
 use super::stop::Stop;
 use super::value::Val;
+use crate::mapping::fault::nearest;
 use jiff::Timestamp;
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;

@@ -24,7 +24,7 @@ async fn filled(dir: &TempDir, count: usize) {
 }
 
 fn database(dir: &TempDir) -> PathBuf {
-    dir.path().join(schema::DATABASE)
+    dir.path().join(migrate::DATABASE)
 }
 
 fn all(count: usize) -> Vec<String> {
@@ -61,7 +61,7 @@ async fn a_marked_store_is_put_right_and_its_files_are_kept() {
     assert_eq!(new.events, 1, "ids are known still, and places go on");
     let kept: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let kept = kept.iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with("damaged-")).unwrap();
-    assert!(std::fs::read(kept.join(schema::DATABASE)).unwrap() == before);
+    assert!(std::fs::read(kept.join(migrate::DATABASE)).unwrap() == before);
     assert!(!salvage::is_marked(dir.path()));
 }
 

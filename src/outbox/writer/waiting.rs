@@ -3,7 +3,7 @@
 use super::LOOK;
 use crate::outbox::OutboxError;
 use crate::outbox::command::{Command, Order, Reply, Settled, Settlement};
-use crate::outbox::store::StoreError;
+use crate::outbox::error::StoreError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
