@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use waiting::{Waiting, answer_all, refuse_growth};
 
 /// Events that are released in one transaction.
-const RELEASE: usize = 1024;
+const RELEASE: usize = 512;
 /// How often what's old is swept out, and figures are told.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it's looked whether a full store has room again.
