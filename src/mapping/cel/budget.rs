@@ -4,7 +4,7 @@ use super::stop::Stop;
 use serde_json::Value;
 use std::cell::Cell;
 
-/// Most steps of one event: 3 to 8 ms (`cargo bench --bench mapping`). A step is a term, an item of a list, or 64 bytes that are looked through.
+/// Most steps of one event: 3 to 10 ms (`cargo bench --bench mapping`). A step is a term, an item of a list, or 64 bytes that are looked through.
 pub const MOST_STEPS: u32 = 150_000;
 /// Most bytes of one event that expressions make on the way.
 pub const MOST_BYTES: usize = 4 << 20;
