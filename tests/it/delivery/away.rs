@@ -1,9 +1,10 @@
 //! One of eight sinks is away: the others notice nothing.
 //!
-//! `ARGOCD_CDEVENTS_AWAY=3600 cargo test --test it delivery::away -- --nocapture` shares so many seconds among the ways of being
-//! away, and tells latencies and memory as it goes; without it, each gets a hundred notifications.
+//! `ARGOCD_CDEVENTS_AWAY=3600 cargo test --test it delivery::away -- --nocapture` compares them for so many seconds.
 
-use super::sinks::{Away, away, notification, one_event_each, tell};
+mod compared;
+
+use super::sinks::{Away, away, one_event_each, tell};
 use crate::support::{Collector, Proxy, eventually};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -57,39 +58,6 @@ async fn one_sink_that_is_away_costs_the_others_nothing() {
         let baseline = *baseline.get_or_insert(took);
         assert!(took < baseline * 4 + Duration::from_secs(2), "{how:?}: {took:?}, {baseline:?} with all well");
         assert!(others.iter().all(|other| other.count() == 120), "each once");
-        if let Some(seconds) = long() {
-            goes_on(&proxy, &others, how, seconds / 5).await;
-        }
         assert_eq!(proxy.terminate(), Some(0));
     }
-}
-
-fn long() -> Option<u64> {
-    std::env::var("ARGOCD_CDEVENTS_AWAY").ok()?.parse().ok()
-}
-
-/// Twenty a second, for so long.
-async fn goes_on(proxy: &Proxy, others: &[Collector], how: Option<Away>, seconds: u64) {
-    let (started, mut number, mut residents) = (Instant::now(), 120, Vec::new());
-    let mut latencies = Vec::new();
-    while started.elapsed() < Duration::from_secs(seconds) {
-        let sent = Instant::now();
-        assert_eq!(proxy.post(notification(&format!("app-{}", number % 20), number)).await.0, 202);
-        number += 1;
-        for other in others {
-            eventually("the others have it", || other.count() >= number).await;
-        }
-        latencies.push(sent.elapsed());
-        tokio::time::sleep(Duration::from_millis(50).saturating_sub(sent.elapsed())).await;
-        if number % 200 == 0 {
-            residents.push(proxy.status_kib("VmRSS"));
-        }
-    }
-    latencies.sort();
-    let (p50, p99) = (latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100]);
-    let (first, last) = (residents.get(residents.len() / 4), residents.last());
-    eprintln!(
-        "{how:?}, {seconds} s: {number} notifications, to seven others within {p50:?} (p50), {p99:?} (p99); resident {first:?} → {last:?} kB"
-    );
-    assert!(others.iter().all(|other| other.count() == number), "each once");
 }
