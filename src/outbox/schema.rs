@@ -116,10 +116,24 @@ fn connect(path: &Path, options: OutboxOptions) -> Result<Sqlite, Refused> {
     connection.pragma_update(None, "max_page_count", pages.max(256))?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?.map_err(Refused::Newer)?;
+    if !is_as_made(&connection)? {
+        return Err(Refused::Store(StoreError::Damaged("its tables aren't those that were made".to_owned())));
+    }
     let mut store = Sqlite::new(connection, options)?;
     // As long as nobody reads: lives that are short would otherwise write the log on and on.
     match store.compact() {
         Ok(()) | Err(StoreError::Full(_)) => Ok(store),
         Err(error) => Err(Refused::Store(error)),
     }
+}
+
+/// Whether the definitions of the tables are what they are in a new store: a flipped bit may rename a column, and nothing else
+/// tells it.
+fn is_as_made(connection: &Connection) -> rusqlite::Result<bool> {
+    let definitions = |db: &Connection| -> rusqlite::Result<Vec<(String, Option<String>)>> {
+        let mut statement = db.prepare("SELECT name, sql FROM sqlite_master ORDER BY rowid")?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    let mut made = Connection::open_in_memory()?;
+    Ok(migrate(&mut made)?.is_ok() && definitions(connection)? == definitions(&made)?)
 }

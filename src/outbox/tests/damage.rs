@@ -118,6 +118,19 @@ async fn what_is_no_database_is_put_aside() {
 }
 
 #[tokio::test]
+async fn a_column_that_a_flipped_bit_renamed_has_its_name_again() {
+    let dir = tempdir().unwrap();
+    filled(&dir, 10).await;
+    let mut bytes = std::fs::read(database(&dir)).unwrap();
+    let at = bytes.windows(15).position(|part| part == b"body BLOB NOT N").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(database(&dir), bytes).unwrap();
+    let outbox = open(&dir);
+    assert!(outbox.dead_letters().unwrap().is_empty());
+    assert!(taken(&mut outbox.window("a"), 10).await == all(10));
+}
+
+#[tokio::test]
 async fn a_store_of_the_first_version_is_brought_to_the_newest() {
     let dir = tempdir().unwrap();
     let db = rusqlite::Connection::open(database(&dir)).unwrap();
