@@ -4,6 +4,7 @@
 
 mod backlog;
 mod full;
+mod slow;
 mod sync;
 
 use crate::crash::first_deployment;

@@ -228,3 +228,42 @@ async fn wherever_a_bit_flips_or_the_file_ends_only_that_is_lost_and_told() {
         "{flips} times: {repaired} databases put right, {most} deliveries lost at most by a bit, {told} dead letters in all"
     );
 }
+
+/// Anywhere in the log that a killed process left: `ARGOCD_CDEVENTS_FLIPS=1000` for more.
+#[tokio::test]
+async fn wherever_a_bit_of_the_log_flips_what_was_before_it_is_there_as_it_was_written() {
+    const COUNT: usize = 60;
+    let flips: u64 = std::env::var("ARGOCD_CDEVENTS_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let killed = tempdir().unwrap();
+    let outbox = open(&killed);
+    for id in all(COUNT) {
+        outbox.commit(accepted("k", &[], vec![outgoing(&id)])).await.unwrap();
+    }
+    let log = format!("{}-wal", migrate::DATABASE);
+    let left = [migrate::DATABASE, &log].map(|name| std::fs::read(killed.path().join(name)).unwrap());
+    let mut lost = 0;
+    for flip in 0..flips {
+        let [database, mut damaged] = left.clone();
+        let at = usize::try_from(flip.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11).unwrap() % damaged.len();
+        if flip % 20 == 19 {
+            damaged.truncate(at);
+        } else {
+            damaged[at] ^= 1 << (flip % 8);
+        }
+        let dir = tempdir().unwrap();
+        std::fs::write(dir.path().join(migrate::DATABASE), database).unwrap();
+        std::fs::write(dir.path().join(&log), damaged).unwrap();
+        let outbox = put_right(&dir).await;
+        let out = outbox.window("a").take(usize::MAX, usize::MAX);
+        assert!(
+            out.iter().all(|queued| *queued.document == *outgoing(&queued.id).documents[0].1),
+            "flip {flip} at {at}"
+        );
+        let ids: Vec<String> = out.iter().map(|queued| queued.id.to_string()).collect();
+        assert_eq!(ids, all(COUNT)[..ids.len()], "flip {flip} at {at}");
+        lost += COUNT - ids.len();
+        outbox.close().await;
+    }
+    assert!(lost > 0 && lost < COUNT * usize::try_from(flips).unwrap(), "{lost}");
+    eprintln!("{flips} times: {lost} of {COUNT} events each were behind it, the others are as they were written");
+}
