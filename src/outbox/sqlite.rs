@@ -21,6 +21,8 @@ const BATCH: i64 = 2000;
 pub(super) struct Sqlite {
     connection: Connection,
     options: OutboxOptions,
+    /// Bytes of a page.
+    page: u64,
     seq: i64,
     held_seq: i64,
     held: i64,
@@ -30,6 +32,7 @@ pub(super) struct Sqlite {
 impl Sqlite {
     pub(super) fn new(connection: Connection, options: OutboxOptions) -> rusqlite::Result<Self> {
         let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let page = u64::try_from(number("PRAGMA page_size")?).unwrap_or_default();
         let seq = number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")?;
         let held_seq = number("SELECT coalesce(max(seq), 0) FROM held")?;
         let held = number("SELECT count(*) FROM held")?;
@@ -38,7 +41,7 @@ impl Sqlite {
             let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?.into(), row.get(1)?)))?;
             rows.collect::<rusqlite::Result<_>>()?
         };
-        Ok(Self { connection, options, seq, held_seq, held, waiting })
+        Ok(Self { connection, options, page, seq, held_seq, held, waiting })
     }
 
     fn count(&mut self, tally: Tally) {
@@ -55,11 +58,13 @@ impl Sqlite {
         )?;
         Ok(statement.query_row([sink], |row| row.get(0)).optional()?.map(time))
     }
+}
 
-    fn number(&self, sql: &str) -> rusqlite::Result<u64> {
-        let number: i64 = self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-        Ok(u64::try_from(number).unwrap_or_default())
-    }
+/// Pages that something lies on.
+fn pages(db: &Connection) -> rusqlite::Result<u64> {
+    let number = |sql: &str| db.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+    let pages = number("PRAGMA page_count")?.saturating_sub(number("PRAGMA freelist_count")?);
+    Ok(u64::try_from(pages).unwrap_or_default())
 }
 
 impl Store for Sqlite {
@@ -73,7 +78,9 @@ impl Store for Sqlite {
             ..Transaction::of(&transaction, work.now)
         };
         under_way.carry_out(work)?;
-        let Transaction { seq, held_seq, done, tally, .. } = under_way;
+        let Transaction { seq, held_seq, mut done, tally, .. } = under_way;
+        // Looked at while it's open anyway.
+        done.used = pages(&transaction)? * self.page;
         transaction.commit()?;
         (self.seq, self.held_seq) = (seq, held_seq);
         self.count(tally);
@@ -99,8 +106,7 @@ impl Store for Sqlite {
     }
 
     fn used(&mut self) -> Result<u64, StoreError> {
-        let pages = self.number("PRAGMA page_count")?.saturating_sub(self.number("PRAGMA freelist_count")?);
-        Ok(pages * self.number("PRAGMA page_size")?)
+        Ok(pages(&self.connection)? * self.page)
     }
 
     fn figures(&mut self, now: Timestamp) -> Result<Figures, StoreError> {

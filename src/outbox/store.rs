@@ -54,6 +54,8 @@ pub(super) struct Done {
     pub(super) held: bool,
     /// Whose held events were released.
     pub(super) released: Vec<Owner>,
+    /// Bytes in use then.
+    pub(super) used: u64,
 }
 
 /// Figures for those who watch.

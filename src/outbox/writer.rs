@@ -134,8 +134,7 @@ impl Run {
         if done.held {
             self.next_due = self.writer.store.next_due()?;
         }
-        let used = self.writer.store.used()?;
-        self.writer.room.used(used);
+        self.writer.room.used(done.used);
         Ok(())
     }
 

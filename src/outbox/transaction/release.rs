@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// A held event that is due; without `outgoing` where its row isn't what was written.
 struct Due {
-    id: String,
+    seq: i64,
     owner: Owner,
     json: String,
     outgoing: Option<Outgoing>,
@@ -68,8 +68,9 @@ impl Transaction<'_> {
 
     /// Releases what is due, in the order in which it became so, with what it remembers.
     pub(super) fn release(&mut self, most: usize, releases: &Releases) -> Sql<()> {
-        for Due { id, owner, json, outgoing } in due(self.db, self.now.as_millisecond(), most)? {
-            self.withdraw(&id)?;
+        for Due { seq, owner, json, outgoing } in due(self.db, self.now.as_millisecond(), most)? {
+            self.db.prepare_cached("DELETE FROM held WHERE seq = ?1")?.execute([seq])?;
+            self.count_held(-1);
             let Some(outgoing) = outgoing else {
                 self.bury(&damaged(owner, json, self.now))?;
                 continue;
@@ -107,7 +108,7 @@ impl Transaction<'_> {
 
 fn due(db: &Connection, now: i64, most: usize) -> Sql<Vec<Due>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, mapping, key, name, until, json, crc FROM held WHERE until <= ?1 ORDER BY until, seq LIMIT ?2",
+        "SELECT id, mapping, key, name, until, json, crc, seq FROM held WHERE until <= ?1 ORDER BY until, seq LIMIT ?2",
     )?;
     let rows = statement.query_map(params![now, i64::try_from(most).unwrap_or(i64::MAX)], |row: &Row<'_>| {
         let (id, json): (String, String) = (row.get(0)?, row.get(5)?);
@@ -115,7 +116,7 @@ fn due(db: &Connection, now: i64, most: usize) -> Sql<Vec<Due>> {
         let (name, until): (String, i64) = (row.get(3)?, row.get(4)?);
         let sound = held_sum(&id, &owner, &name, until, &json) == row.get::<_, i64>(6)?;
         let outgoing = if sound { serde_json::from_str(&json).ok() } else { None };
-        Ok(Due { id, owner, json, outgoing })
+        Ok(Due { seq: row.get(7)?, owner, json, outgoing })
     })?;
     rows.collect()
 }
