@@ -8,10 +8,12 @@
 //!
 //! Invariants, each kept by the transaction that would break it:
 //!
-//! 1. An event's id is in `said` exactly when the event was queued for its sinks, or had none.
+//! 1. An event's id is in `said` exactly when the event was queued for its sinks, had none, or is held. That of a held one names its
+//!    place there: it was said as soon as that place isn't in `held` any more.
 //! 2. A row in `deliveries` has its event in `events`; an event without deliveries is deleted with its last one, or kept as long as
 //!    the settings say.
-//! 3. A held event is in `held` and not in `said`. Its release is one transaction: `said`, `events`, `deliveries`, memory, and out of `held`.
+//! 3. A held event is in `held` and in `events`, and its owner's memory has what its release remembers. Its release is one transaction:
+//!    out of `held` and into `deliveries`, nothing else.
 //! 4. Memory is that of the last notification of its owner that was committed, and of what was released since.
 //!
 //! Crash points: before a commit nothing happened, and nobody was told that it had. After it, before the answer: the sender tries
@@ -32,6 +34,7 @@ mod command;
 mod error;
 mod migrate;
 mod read;
+mod recall;
 mod releases;
 mod room;
 mod salvage;

@@ -208,7 +208,7 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
 
 fn queued(db: &Connection, sink: Option<&str>, most: i64) -> rusqlite::Result<Vec<Waiting>> {
     let mut statement = db.prepare_cached(
-        "SELECT e.id, e.kind, e.subject, d.sink, e.at, d.attempts + d.earlier, d.next, d.error FROM deliveries d JOIN events e ON e.seq = d.seq \
+        "SELECT e.id, e.kind, e.subject, d.sink, e.at, d.attempts + d.earlier, d.next, d.error FROM deliveries d JOIN events e ON e.seq = coalesce(d.event, d.seq) \
          WHERE ?1 IS NULL OR d.sink = ?1 ORDER BY d.seq LIMIT ?2",
     )?;
     let rows = statement.query_map(params![sink, most], |row| {
@@ -228,13 +228,13 @@ fn queued(db: &Connection, sink: Option<&str>, most: i64) -> rusqlite::Result<Ve
 }
 
 fn held(db: &Connection, most: i64) -> rusqlite::Result<Vec<Waiting>> {
-    let mut statement = db.prepare_cached("SELECT id, json, until FROM held ORDER BY until, id LIMIT ?1")?;
+    let mut statement = db.prepare_cached(
+        "SELECT h.id, e.kind, h.until, e.subject FROM held h JOIN events e ON e.seq = h.seq ORDER BY h.until, h.seq LIMIT ?1",
+    )?;
     let rows = statement.query_map([most], |row| {
-        let outgoing: Value = serde_json::from_str(&row.get::<_, String>(1)?).unwrap_or_default();
-        let text = |key: &str| outgoing.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(Waiting {
             id: row.get(0)?,
-            event: format!("{} {}", text("kind"), text("subject")),
+            event: format!("{} {}", row.get::<_, String>(1)?, row.get::<_, String>(3)?),
             sink: None,
             since: None,
             attempts: 0,

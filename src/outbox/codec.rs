@@ -37,10 +37,10 @@ pub(super) fn only_version(packed: &str) -> Option<SpecVersion> {
 
 /// CRC-32C over the columns of a row. Each is followed by its length, so that text can't move from one column to the next.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sum(u32);
+pub(super) struct Sum(u32);
 
 impl Sum {
-    fn text(self, text: &str) -> Self {
+    pub(super) fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes())
     }
 
@@ -48,12 +48,12 @@ impl Sum {
         Self(crc32c::crc32c_append(self.0, bytes)).number(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
     }
 
-    fn number(self, number: i64) -> Self {
+    pub(super) fn number(self, number: i64) -> Self {
         Self(crc32c::crc32c_append(self.0, &number.to_le_bytes()))
     }
 
     /// As it's stored.
-    fn get(self) -> i64 {
+    pub(super) fn get(self) -> i64 {
         i64::from(self.0)
     }
 }
@@ -63,19 +63,22 @@ pub(super) fn event_sum(seq: i64, id: &str, kind: &str, subject: &str, key: &str
     Sum::default().number(seq).text(id).text(kind).text(subject).text(key).number(at).text(documents).get()
 }
 
-/// The checksum of a delivery's row: of what doesn't change from attempt to attempt.
-pub(super) fn delivery_sum(sink: &str, seq: i64, version: &str) -> i64 {
-    Sum::default().text(sink).number(seq).text(version).get()
+/// The checksum of a delivery's row: of what doesn't change from attempt to attempt. `event` is the place of an event that was held.
+pub(super) fn delivery_sum(sink: &str, seq: i64, version: &str, event: Option<i64>) -> i64 {
+    let sum = Sum::default().text(sink).number(seq).text(version);
+    event.map_or(sum, |event| sum.number(event)).get()
 }
 
-/// The checksum of an owner's memory.
-pub(super) fn memory_sum(owner: &Owner, json: &str) -> i64 {
-    Sum::default().text(&owner.mapping).text(&owner.key).text(json).get()
+/// The checksum of an owner's memory, and of what it's promised.
+pub(super) fn memory_sum(owner: &Owner, json: &str, promises: &str) -> i64 {
+    let sum = Sum::default().text(&owner.mapping).text(&owner.key).text(json);
+    if promises.is_empty() { sum.get() } else { sum.text(promises).get() }
 }
 
 /// The checksum of a held event's row.
-pub(super) fn held_sum(id: &str, owner: &Owner, name: &str, until: i64, json: &str) -> i64 {
-    Sum::default().text(id).text(&owner.mapping).text(&owner.key).text(name).number(until).text(json).get()
+pub(super) fn held_sum(seq: i64, id: &str, owner: &Owner, name: &str, until: i64, sinks: &str) -> i64 {
+    let sum = Sum::default().number(seq).text(id).text(&owner.mapping).text(&owner.key);
+    sum.text(name).number(until).text(sinks).get()
 }
 
 /// The checksum of a dead letter's row: of what it takes to run it again.

@@ -1,13 +1,15 @@
 //! The tables, and how a store of an older version becomes one of the newest.
 
-use super::codec::{dead_sum, delivery_sum, event_sum, held_sum, memory_sum};
+mod held;
+
+use super::codec::{Sum, dead_sum, delivery_sum, event_sum, memory_sum};
 use crate::translate::Owner;
 use rusqlite::{Connection, Row, Transaction, params};
 
 type Sql<T> = rusqlite::Result<T>;
 
 /// Each step leads from the version that is its index to the next.
-const STEPS: [fn(&Transaction<'_>) -> Sql<()>; 2] = [tables, sums_over_whole_rows];
+const STEPS: [fn(&Transaction<'_>) -> Sql<()>; 3] = [tables, sums_over_whole_rows, held::in_their_place];
 
 /// The database's name in its directory.
 pub(super) const DATABASE: &str = "outbox.sqlite";
@@ -28,7 +30,6 @@ pub(super) fn migrate(connection: &mut Connection) -> Sql<Result<(), i64>> {
     Ok(Ok(()))
 }
 
-/// What is held lies in the order in which it came, which is about that in which it's released: a release goes over neighbouring pages.
 fn tables(db: &Transaction<'_>) -> Sql<()> {
     db.execute_batch(
         "CREATE TABLE memory (mapping TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, crc INTEGER NOT NULL,
@@ -84,7 +85,7 @@ fn sum_deliveries(db: &Transaction<'_>) -> Sql<()> {
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
         let (sink, seq) = (text(row, 0)?, row.get(1)?);
-        update.execute(params![sink, seq, delivery_sum(&sink, seq, &text(row, 2)?)])?;
+        update.execute(params![sink, seq, delivery_sum(&sink, seq, &text(row, 2)?, None)])?;
     }
     Ok(())
 }
@@ -96,7 +97,11 @@ fn sum_memory(db: &Transaction<'_>) -> Sql<()> {
     while let Some(row) = rows.next()? {
         let owner = Owner { mapping: text(row, 0)?, key: text(row, 1)? };
         let json = text(row, 2)?;
-        update.execute(params![owner.mapping, owner.key, of_sound(&json, row.get(3)?, memory_sum(&owner, &json))])?;
+        update.execute(params![
+            owner.mapping,
+            owner.key,
+            of_sound(&json, row.get(3)?, memory_sum(&owner, &json, ""))
+        ])?;
     }
     Ok(())
 }
@@ -107,10 +112,16 @@ fn sum_held(db: &Transaction<'_>) -> Sql<()> {
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
         let (owner, json) = (Owner { mapping: text(row, 2)?, key: text(row, 3)? }, text(row, 6)?);
-        let new = held_sum(&text(row, 1)?, &owner, &text(row, 4)?, row.get(5)?, &json);
+        let new = held_sum_of_2(&text(row, 1)?, &owner, &text(row, 4)?, row.get(5)?, &json);
         update.execute(params![row.get::<_, i64>(0)?, of_sound(&json, row.get(7)?, new)])?;
     }
     Ok(())
+}
+
+/// The checksum of a held event's row in the second version.
+fn held_sum_of_2(id: &str, owner: &Owner, name: &str, until: i64, json: &str) -> i64 {
+    let sum = Sum::default().text(id).text(&owner.mapping).text(&owner.key);
+    sum.text(name).number(until).text(json).get()
 }
 
 fn sum_dead(db: &Transaction<'_>) -> Sql<()> {

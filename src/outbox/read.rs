@@ -1,11 +1,13 @@
 //! Short reads beside the writer.
 
-use super::codec::{delivery_sum, event_sum, memory_sum, unpack};
+use super::codec::{delivery_sum, event_sum, unpack};
+use super::recall::Recall;
+use super::transaction;
 use super::{OutboxError, Queued};
 use crate::cdevents::SpecVersion;
 use crate::translate::Owner;
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,32 +68,36 @@ impl Readers {
 
     /// What an owner remembers. A row that isn't what was written counts as no memory, and is told.
     pub(super) fn memory(&self, owner: &Owner) -> rusqlite::Result<Map<String, Value>> {
-        let found = self.with(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT json, crc FROM memory WHERE mapping = ?1 AND key = ?2")?;
-            let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-            statement.query_row(params![owner.mapping, owner.key], row).optional()
-        })?;
-        Ok(match found {
-            None => Map::new(),
-            Some((json, crc)) if memory_sum(owner, &json) == crc => serde_json::from_str(&json).unwrap_or_default(),
-            Some(_) => {
-                tracing::error!(mapping = owner.mapping, "a row of memory is damaged and counts as empty");
-                Map::new()
+        let recall = self.with(|connection| {
+            let recall = Recall::read(connection, owner)?;
+            if recall.as_ref().is_none_or(|recall| recall.promises().is_empty()) {
+                return Ok(recall);
             }
-        })
+            // Again, and what is held of the same moment.
+            let transaction = connection.unchecked_transaction()?;
+            let mut recall = Recall::read(&transaction, owner)?;
+            if let Some(recall) = &mut recall {
+                recall.settle(&transaction)?;
+            }
+            Ok(recall)
+        })?;
+        let Some(recall) = recall else {
+            tracing::error!(mapping = owner.mapping, "a row of memory is damaged and counts as empty");
+            return Ok(Map::new());
+        };
+        Ok(recall.memory())
     }
 
     pub(super) fn said(&self, id: &str) -> rusqlite::Result<bool> {
-        self.with(|connection| connection.prepare_cached("SELECT 1 FROM said WHERE id = ?1")?.exists([id]))
+        self.with(|connection| transaction::said(connection, id))
     }
 
     /// Deliveries of a sink behind `after`, in order: up to `most`, with documents of about `bytes` together.
     pub(super) fn queued(&self, sink: &str, after: i64, most: usize, bytes: usize) -> rusqlite::Result<Batch> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT d.seq, d.version, d.attempts, d.next, d.crc, e.id, e.kind, e.subject, e.key, e.at, e.documents, e.crc \
-                 FROM deliveries d LEFT JOIN events e ON e.seq = d.seq WHERE d.sink = ?1 AND d.seq > ?2 ORDER BY d.seq",
+                "SELECT d.seq, d.version, d.attempts, d.next, d.crc, e.id, e.kind, e.subject, e.key, e.at, e.documents, e.crc, d.event \
+                 FROM deliveries d LEFT JOIN events e ON e.seq = coalesce(d.event, d.seq) WHERE d.sink = ?1 AND d.seq > ?2 ORDER BY d.seq",
             )?;
             let mut rows = statement.query(params![sink, after])?;
             let (mut found, mut left) = (Vec::new(), bytes);
@@ -120,8 +126,9 @@ fn sound(row: &Row<'_>, sink: &str, seq: i64) -> rusqlite::Result<Option<Queued>
     let text = |column| row.get::<_, String>(column);
     let (version, documents, at) = (text(1)?, text(10)?, row.get(9)?);
     let (id, key) = (text(5)?, text(8)?);
-    let written = delivery_sum(sink, seq, &version) == row.get::<_, i64>(4)?
-        && event_sum(seq, &id, &text(6)?, &text(7)?, &key, at, &documents) == row.get::<_, i64>(11)?;
+    let event: Option<i64> = row.get(12)?;
+    let written = delivery_sum(sink, seq, &version, event) == row.get::<_, i64>(4)?
+        && event_sum(event.unwrap_or(seq), &id, &text(6)?, &text(7)?, &key, at, &documents) == row.get::<_, i64>(11)?;
     let document = version.parse::<SpecVersion>().ok().and_then(|version| unpack(&documents, version));
     let (true, Some(document)) = (written, document) else { return Ok(None) };
     let (attempts, next) = (row.get(2)?, time(row.get(3)?));

@@ -24,7 +24,6 @@ pub(super) struct Sqlite {
     /// Bytes of a page.
     page: u64,
     seq: i64,
-    held_seq: i64,
     held: i64,
     waiting: HashMap<Arc<str>, i64>,
 }
@@ -33,15 +32,18 @@ impl Sqlite {
     pub(super) fn new(connection: Connection, options: OutboxOptions) -> rusqlite::Result<Self> {
         let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let page = u64::try_from(number("PRAGMA page_size")?).unwrap_or_default();
-        let seq = number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")?;
-        let held_seq = number("SELECT coalesce(max(seq), 0) FROM held")?;
+        let mut seq = number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")?;
         let held = number("SELECT count(*) FROM held")?;
-        let waiting = {
-            let mut statement = connection.prepare("SELECT sink, count(*) FROM deliveries GROUP BY sink")?;
-            let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?.into(), row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<_>>()?
-        };
-        Ok(Self { connection, options, page, seq, held_seq, held, waiting })
+        let mut waiting = HashMap::new();
+        {
+            let mut statement = connection.prepare("SELECT sink, count(*), max(seq) FROM deliveries GROUP BY sink")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                waiting.insert(row.get::<_, String>(0)?.into(), row.get(1)?);
+                seq = seq.max(row.get(2)?);
+            }
+        }
+        Ok(Self { connection, options, page, seq, held, waiting })
     }
 
     fn count(&mut self, tally: Tally) {
@@ -54,7 +56,7 @@ impl Sqlite {
     /// When the oldest delivery to a sink was accepted.
     fn oldest(&self, sink: &str) -> rusqlite::Result<Option<Timestamp>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT e.at FROM deliveries d JOIN events e ON e.seq = d.seq WHERE d.sink = ?1 ORDER BY d.seq LIMIT 1",
+            "SELECT e.at FROM deliveries d JOIN events e ON e.seq = coalesce(d.event, d.seq) WHERE d.sink = ?1 ORDER BY d.seq LIMIT 1",
         )?;
         Ok(statement.query_row([sink], |row| row.get(0)).optional()?.map(time))
     }
@@ -73,16 +75,15 @@ impl Store for Sqlite {
         let mut under_way = Transaction {
             delivered_for: self.options.delivered_for,
             seq: self.seq,
-            held_seq: self.held_seq,
             held: self.held,
             ..Transaction::of(&transaction, work.now)
         };
         under_way.carry_out(work)?;
-        let Transaction { seq, held_seq, mut done, tally, .. } = under_way;
+        let Transaction { seq, mut done, tally, .. } = under_way;
         // Looked at while it's open anyway.
         done.used = pages(&transaction)? * self.page;
         transaction.commit()?;
-        (self.seq, self.held_seq) = (seq, held_seq);
+        self.seq = seq;
         self.count(tally);
         Ok(done)
     }

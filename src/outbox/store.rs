@@ -50,6 +50,8 @@ pub(super) struct Done {
     pub(super) outcomes: Vec<Outcome>,
     /// Deliveries for the sinks' loops.
     pub(super) queued: Vec<(Arc<str>, Queued)>,
+    /// Sinks that have something to read from disk, before `queued`.
+    pub(super) spilled: Vec<Arc<str>>,
     /// What is held changed.
     pub(super) held: bool,
     /// Whose held events were released.

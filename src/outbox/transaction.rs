@@ -5,17 +5,17 @@ mod release;
 mod settle;
 
 pub(super) use dead::Undelivered;
-pub(super) use release::next_due;
+pub(super) use release::{next_due, said};
 
-use super::codec::{delivery_sum, event_sum, memory_sum, pack};
+use super::codec::{delivery_sum, event_sum, pack};
 use super::command::{Order, Outcome};
+use super::recall::Recall;
 use super::store::{Done, Work};
 use super::{Accepted, Outgoing, Queued, Receipt, RoutedChange};
 use crate::cdevents::SpecVersion;
 use crate::translate::Owner;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::{Map, Value};
+use rusqlite::{Connection, Row, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +28,8 @@ pub(super) struct Transaction<'a> {
     pub(super) now: Timestamp,
     /// How long events are kept that every sink has taken.
     pub(super) delivered_for: Duration,
-    /// The places of the last event, and of the last that was held.
+    /// The last place that was given: to an event, or to one that was held, when it was released.
     pub(super) seq: i64,
-    pub(super) held_seq: i64,
     /// Events that were held before.
     pub(super) held: i64,
     pub(super) done: Done,
@@ -50,14 +49,24 @@ struct EventRow<'e> {
     kind: &'e str,
     subject: &'e str,
     key: &'e str,
+    /// From when on it waits for its sinks.
+    at: Timestamp,
     documents: &'e str,
+}
+
+/// Where a delivery is in the order of its sink.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) seq: i64,
+    /// The event's own place, where that's another: it was held.
+    pub(super) event: Option<i64>,
 }
 
 impl<'a> Transaction<'a> {
     /// One on a new database.
     pub(super) fn of(db: &'a Connection, now: Timestamp) -> Self {
         let (done, tally) = (Done::default(), Tally::default());
-        Self { db, now, delivered_for: Duration::ZERO, seq: 0, held_seq: 0, held: 0, done, tally }
+        Self { db, now, delivered_for: Duration::ZERO, seq: 0, held: 0, done, tally }
     }
 }
 
@@ -71,8 +80,16 @@ impl Transaction<'_> {
         }
         for order in work.orders {
             let outcome = match order {
-                Order::Commit { basis: Some(basis), .. } if !work.releases.is_still(basis) => Outcome::Overtaken,
-                Order::Commit { accepted, .. } => Outcome::Committed(self.commit(accepted)?),
+                Order::Commit { accepted, basis } => {
+                    // What is due comes before what is told now.
+                    for change in &accepted.changes {
+                        self.release_due_of(&change.owner, work.releases)?;
+                    }
+                    match basis {
+                        Some(basis) if !work.releases.is_still(basis) => Outcome::Overtaken,
+                        _ => Outcome::Committed(self.commit(accepted)?),
+                    }
+                }
                 Order::Replay(ids) => self.replay(ids)?,
                 Order::Purge(ids) => self.purge(ids)?,
             };
@@ -93,47 +110,39 @@ impl Transaction<'_> {
     }
 
     fn apply(&mut self, change: &RoutedChange, receipt: &mut Receipt) -> Sql<()> {
-        if let Some(memory) = &change.memory {
-            self.remember(&change.owner, memory)?;
+        let RoutedChange { owner, memory, drop, outgoing } = change;
+        let holds = outgoing.iter().any(|outgoing| outgoing.hold.is_some());
+        // A row that isn't what was written counts as nothing.
+        let mut recall =
+            if holds || !self.none_held() { self.recall(owner)?.unwrap_or_default() } else { Recall::default() };
+        let mut changed = memory.is_some();
+        if let Some(memory) = memory {
+            recall.remember(memory);
         }
-        for name in &change.drop {
-            self.drop_held(&change.owner, name)?;
+        for name in drop {
+            changed |= self.drop_held(&mut recall, name)?;
         }
-        for outgoing in &change.outgoing {
-            self.withdraw(&outgoing.id)?;
+        for outgoing in outgoing {
+            changed |= self.withdraw(&outgoing.id, &mut recall)?;
             match &outgoing.hold {
-                Some(hold) => receipt.held += usize::from(self.hold(&change.owner, outgoing, hold)?),
-                None => receipt.events += usize::from(self.say(&change.owner, outgoing)?),
+                Some(hold) => {
+                    let held = self.hold(owner, outgoing, hold, &mut recall)?;
+                    changed |= held;
+                    receipt.held += usize::from(held);
+                }
+                None => receipt.events += usize::from(self.say(owner, outgoing)?),
             }
         }
-        Ok(())
+        if changed { recall.write(self.db, owner) } else { Ok(()) }
     }
 
-    fn remember(&self, owner: &Owner, memory: &Map<String, Value>) -> Sql<()> {
-        if memory.is_empty() {
-            let mut statement = self.db.prepare_cached("DELETE FROM memory WHERE mapping = ?1 AND key = ?2")?;
-            statement.execute(params![owner.mapping, owner.key])?;
-            return Ok(());
+    /// An owner's row, with what was released.
+    fn recall(&self, owner: &Owner) -> Sql<Option<Recall>> {
+        let mut recall = Recall::read(self.db, owner)?;
+        if let Some(recall) = &mut recall {
+            recall.settle(self.db)?;
         }
-        let json = serde_json::to_string(memory).unwrap_or_default();
-        let mut statement = self
-            .db
-            .prepare_cached("INSERT OR REPLACE INTO memory (mapping, key, json, crc) VALUES (?1, ?2, ?3, ?4)")?;
-        statement.execute(params![owner.mapping, owner.key, json, memory_sum(owner, &json)])?;
-        Ok(())
-    }
-
-    /// What an owner remembers; a damaged row counts as nothing.
-    fn memory(&self, owner: &Owner) -> Sql<Map<String, Value>> {
-        let mut statement = self.db.prepare_cached("SELECT json, crc FROM memory WHERE mapping = ?1 AND key = ?2")?;
-        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
-        let found = statement.query_row(params![owner.mapping, owner.key], row).optional()?;
-        let sound = found.filter(|(json, crc)| memory_sum(owner, json) == *crc);
-        Ok(sound.and_then(|(json, _)| serde_json::from_str(&json).ok()).unwrap_or_default())
-    }
-
-    fn said(&self, id: &str) -> Sql<bool> {
-        self.db.prepare_cached("SELECT 1 FROM said WHERE id = ?1")?.exists([id])
+        Ok(recall)
     }
 
     /// Queues an event, unless it was said before.
@@ -148,10 +157,11 @@ impl Transaction<'_> {
         let documents = pack(&outgoing.documents);
         // Order is that of the application, whichever mapping speaks of it.
         let Outgoing { id, kind, subject, .. } = outgoing;
-        let seq = self.insert_event(&EventRow { id, kind, subject, key: &owner.key, documents: &documents })?;
+        let row = EventRow { id, kind, subject, key: &owner.key, at: self.now, documents: &documents };
+        let seq = self.insert_event(&row)?;
         let (id, key): (Arc<str>, Arc<str>) = (id.as_str().into(), owner.key.as_str().into());
         for (sink, version) in &outgoing.sinks {
-            self.insert_delivery(sink, seq, *version, 0)?;
+            self.insert_delivery(sink, Place { seq, event: None }, *version, 0)?;
             if let Some((_, document)) = outgoing.documents.iter().find(|(known, _)| known == version) {
                 self.hand_over(sink, seq, &id, &key, document);
             }
@@ -174,8 +184,8 @@ impl Transaction<'_> {
     }
 
     fn insert_event(&mut self, event: &EventRow<'_>) -> Sql<i64> {
-        let EventRow { id, kind, subject, key, documents } = event;
-        let at = self.now.as_millisecond();
+        let EventRow { id, kind, subject, key, at, documents } = event;
+        let at = at.as_millisecond();
         self.seq += 1;
         let crc = event_sum(self.seq, id, kind, subject, key, at, documents);
         let mut statement = self.db.prepare_cached(
@@ -184,13 +194,26 @@ impl Transaction<'_> {
         statement.insert(params![self.seq, id, kind, subject, key, at, documents, crc])
     }
 
-    pub(super) fn insert_delivery(&mut self, sink: &Arc<str>, seq: i64, version: SpecVersion, earlier: u32) -> Sql<()> {
-        let mut statement = self
-            .db
-            .prepare_cached("INSERT INTO deliveries (sink, seq, version, earlier, crc) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    pub(super) fn insert_delivery(
+        &mut self,
+        sink: &Arc<str>,
+        at: Place,
+        version: SpecVersion,
+        earlier: u32,
+    ) -> Sql<()> {
+        let Place { seq, event } = at;
+        let mut statement = self.db.prepare_cached(
+            "INSERT INTO deliveries (sink, seq, event, version, earlier, crc) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
         let version = version.as_str();
-        statement.execute(params![sink, seq, version, earlier, delivery_sum(sink, seq, version)])?;
+        statement.execute(params![sink, seq, event, version, earlier, delivery_sum(sink, seq, version, event)])?;
         *self.tally.waiting.entry(Arc::clone(sink)).or_default() += 1;
         Ok(())
     }
+}
+
+/// A column as text, whatever is in it.
+pub(super) fn text(row: &Row<'_>, column: usize) -> String {
+    let bytes = row.get_ref(column).ok().and_then(|value| value.as_bytes_or_null().ok().flatten());
+    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }

@@ -59,9 +59,13 @@ impl Windows {
         Window { sink, outbox, shared, ahead: VecDeque::new(), last: 0 }
     }
 
-    /// After a commit: hands over, or leaves it on disk.
-    pub(super) fn push(&self, deliveries: Vec<(Arc<str>, Queued)>) {
+    /// After a commit: hands over, or leaves it on disk, as all behind what was `spilled` there.
+    pub(super) fn push(&self, spilled: &[Arc<str>], deliveries: Vec<(Arc<str>, Queued)>) {
         let windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for shared in spilled.iter().filter_map(|sink| windows.get(sink)) {
+            shared.lock().spilled = true;
+            shared.news.notify_one();
+        }
         for (sink, queued) in deliveries {
             let Some(shared) = windows.get(&sink) else { continue };
             let mut state = shared.lock();

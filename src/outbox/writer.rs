@@ -126,7 +126,7 @@ impl Run {
 
     fn committed(&mut self, done: Done, orders: Vec<(Order, Reply)>) -> Result<(), StoreError> {
         done.released.iter().for_each(|owner| self.writer.releases.count(owner));
-        self.writer.windows.push(done.queued);
+        self.writer.windows.push(&done.spilled, done.queued);
         for ((_, reply), outcome) in orders.into_iter().zip(done.outcomes) {
             // Who asked may have stopped waiting.
             drop(reply.send(Ok(outcome)));

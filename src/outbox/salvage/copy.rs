@@ -2,9 +2,9 @@
 //! becomes a dead letter.
 
 use crate::cdevents::SpecVersion;
-use crate::outbox::RawDeadLetter;
-use crate::outbox::codec::{delivery_sum, event_sum, held_sum, memory_sum, only_version};
-use crate::outbox::transaction::{Transaction, Undelivered};
+use crate::outbox::codec::{delivery_sum, event_sum, held_sum, only_version};
+use crate::outbox::recall::Recall;
+use crate::outbox::transaction::{Place, Transaction, Undelivered};
 use crate::translate::Owner;
 use jiff::Timestamp;
 use rusqlite::types::Value;
@@ -15,6 +15,9 @@ type Sql<T> = rusqlite::Result<T>;
 
 /// No id is longer.
 const LONGEST_ID: usize = 1024;
+/// Why there's a dead letter of an event that was held, and of one that was queued.
+const DAMAGED: &str = "the held event is damaged";
+const LOST: &str = "its delivery was lost with a damaged page";
 
 /// What came of it, for a person.
 #[derive(Debug, Default)]
@@ -51,8 +54,7 @@ impl Copied {
 /// Copies every table.
 pub(super) fn all(from: &Connection, to: &mut Connection, now: Timestamp) -> Sql<Salvaged> {
     let transaction = to.transaction()?;
-    let mut copy =
-        Copy { from, to: Transaction::of(&transaction, now), done: Salvaged::default(), lost_held: Vec::new() };
+    let mut copy = Copy { from, to: Transaction::of(&transaction, now), done: Salvaged::default() };
     copy.memory()?;
     copy.events()?;
     copy.deliveries()?;
@@ -69,16 +71,13 @@ struct Copy<'a> {
     from: &'a Connection,
     to: Transaction<'a>,
     done: Salvaged,
-    /// Held events whose rows aren't what was written, as far as they can be read.
-    lost_held: Vec<(String, String)>,
 }
 
 impl Copy<'_> {
     fn memory(&mut self) -> Sql<()> {
-        let put = "INSERT OR IGNORE INTO memory (mapping, key, json, crc) VALUES (?1, ?2, ?3, ?4)";
-        self.done.memory = scan(self.from, "memory", "mapping, key, json, crc", &["mapping", "key"], |row| {
-            let Some((owner, json, crc)) = memory(row) else { return Ok(false) };
-            self.to.put(put, params![owner.mapping, owner.key, json, crc]).map(|()| true)
+        self.done.memory = scan(self.from, "memory", "mapping, key, json, held, crc", &["mapping", "key"], |row| {
+            let Some((owner, recall)) = memory(row).unwrap_or(None) else { return Ok(false) };
+            recall.write(self.to.db, &owner).map(|()| true)
         })?;
         Ok(())
     }
@@ -101,14 +100,14 @@ impl Copy<'_> {
     }
 
     fn deliveries(&mut self) -> Sql<()> {
-        let columns = "sink, seq, version, attempts, next, error, earlier, crc";
-        let put = format!("INSERT OR IGNORE INTO deliveries ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        let columns = "sink, seq, version, attempts, next, error, earlier, crc, event";
+        let put = format!("INSERT OR IGNORE INTO deliveries ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
         self.done.deliveries = scan(self.from, "deliveries", columns, &["sink", "seq"], |row| {
-            let Some((sink, seq, version, crc)) = delivery(row) else { return Ok(false) };
+            let Some((sink, seq, version, event, crc)) = delivery(row) else { return Ok(false) };
             let number = |column| row.get::<_, u32>(column).unwrap_or_default();
             let (next, error) =
                 (row.get::<_, i64>(4).unwrap_or_default(), row.get::<_, Option<String>>(5).ok().flatten());
-            let values = params![sink, seq, version, number(3), next, error, number(6), crc];
+            let values = params![sink, seq, version, number(3), next, error, number(6), crc, event];
             self.to.put(&put, values).map(|()| true)
         })?;
         if self.done.deliveries.is_whole() { Ok(()) } else { self.deliveries_by_their_index() }
@@ -138,55 +137,41 @@ impl Copy<'_> {
             let version = documents.as_deref().and_then(only_version);
             match version.filter(|_| sinks.contains(&sink)) {
                 Some(version) => {
-                    self.to.insert_delivery(&sink.into(), seq, version, 0)?;
+                    self.to.insert_delivery(&sink.into(), Place { seq, event: None }, version, 0)?;
                     self.done.queued_again += 1;
                 }
-                None => self.set_aside(seq, &sink)?,
+                None => self.set_aside(seq, &sink, LOST)?,
             }
         }
         Ok(())
     }
 
+    /// Those that aren't what was written leave their events behind, of which a dead letter is made.
     fn held(&mut self) -> Sql<()> {
-        let columns = "id, mapping, key, name, until, seq, json, crc";
+        let columns = "seq, id, mapping, key, name, until, json, crc";
         let put = format!("INSERT OR IGNORE INTO held ({columns}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
-        let mut lost = Vec::new();
         self.done.held = scan(self.from, "held", columns, &["seq"], |row| {
-            let sound = held(row).unwrap_or(false);
-            if sound {
-                let values: Vec<Value> = (0..8).map(|column| row.get(column).unwrap_or(Value::Null)).collect();
-                self.to.put(&put, params_from_iter(values))?;
-            } else {
-                lost.push((text(row, 1), text(row, 6)));
+            if !held(row).unwrap_or(false) {
+                return Ok(false);
             }
-            Ok(sound)
+            let values: Vec<Value> = (0..8).map(|column| row.get(column).unwrap_or(Value::Null)).collect();
+            self.to.put(&put, params_from_iter(values)).map(|()| true)
         })?;
-        if self.done.held.unreadable {
-            scan(self.from, "held INDEXED BY held_by_id", "id", &["id"], |row| {
-                lost.push((String::new(), text(row, 0)));
-                Ok(true)
-            })?;
-            lost.retain(|(mapping, id)| {
-                let there = self.to.number("SELECT count(*) FROM held WHERE id = ?1", [id]);
-                !mapping.is_empty() || there.is_ok_and(|there| there == 0)
-            });
-        }
-        self.lost_held = lost;
         Ok(())
     }
 
     /// Ids carry no checksum. What is queued was said, and what is held wasn't.
     fn said(&mut self) -> Sql<()> {
-        let put = "INSERT OR IGNORE INTO said (id, at) VALUES (?1, ?2)";
-        self.done.said = scan(self.from, "said", "id, at", &["id"], |row| {
+        let put = "INSERT OR IGNORE INTO said (id, at, held) VALUES (?1, ?2, ?3)";
+        self.done.said = scan(self.from, "said", "id, at, held", &["id"], |row| {
             let (Ok(id), Ok(at)) = (row.get::<_, String>(0), row.get::<_, i64>(1)) else { return Ok(false) };
             if id.len() > LONGEST_ID {
                 return Ok(false);
             }
-            self.to.put(put, params![id, at]).map(|()| true)
+            self.to.put(put, params![id, at, row.get::<_, Option<i64>>(2).ok().flatten()]).map(|()| true)
         })?;
         self.to.put("INSERT OR IGNORE INTO said (id, at) SELECT id, at FROM events", [])?;
-        self.to.put("DELETE FROM said WHERE id IN (SELECT id FROM held)", [])
+        self.to.put("INSERT OR REPLACE INTO said (id, at, held) SELECT id, until, seq FROM held", [])
     }
 
     fn dead(&mut self) -> Sql<()> {
@@ -203,45 +188,74 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Events that wait for nobody, and held events that can't be released.
+    /// Events that wait for nobody: their deliveries are lost, or the rows that held them.
     fn set_lost_aside(&mut self) -> Sql<()> {
-        let orphans =
-            "SELECT seq FROM events WHERE settled IS NULL AND seq NOT IN (SELECT seq FROM deliveries) ORDER BY seq";
+        let orphans = "SELECT seq FROM events WHERE settled IS NULL AND seq NOT IN (SELECT coalesce(event, seq) FROM deliveries) \
+                       AND seq NOT IN (SELECT seq FROM held) ORDER BY seq";
+        let mut lost = self.held_without_event()?;
         for seq in self.to.numbers(orphans)? {
-            self.set_aside(seq, "")?;
+            let held = "SELECT count(*) FROM said WHERE id = (SELECT id FROM events WHERE seq = ?1) AND held = ?1";
+            if !self.done.held.is_whole() && self.to.number(held, [seq])? > 0 {
+                self.set_aside(seq, "", DAMAGED)?;
+                self.to.put("DELETE FROM said WHERE id = (SELECT id FROM events WHERE seq = ?1)", [seq])?;
+                lost.push(seq);
+            } else {
+                self.set_aside(seq, "", LOST)?;
+            }
             self.to.put("DELETE FROM events WHERE seq = ?1", [seq])?;
         }
-        for (mapping, there) in std::mem::take(&mut self.lost_held) {
-            self.to.bury(&RawDeadLetter {
-                source: mapping,
-                body: there.into_bytes(),
-                request: serde_json::Value::Null,
-                reason: "the held event is damaged".to_owned(),
-                received_at: self.to.now,
-            })?;
-            self.done.set_aside += 1;
-        }
+        self.settle_promises(&lost)?;
         let last = self.to.number(
-            "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM deliveries), 0))",
+            "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM deliveries), 0), \
+             coalesce((SELECT max(seq) FROM held), 0))",
             [],
         )?;
         self.to.put("DELETE FROM sqlite_sequence WHERE name = 'events'", [])?;
         self.to.put("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?1)", [last])
     }
 
-    /// A dead letter of an event whose delivery to `sink` is lost; of one without a name it isn't known for whom it was.
-    fn set_aside(&mut self, seq: i64, sink: &str) -> Sql<()> {
-        let select = "SELECT id, kind, subject, key, documents FROM events WHERE seq = ?1";
-        let row = |row: &Row<'_>| {
-            let (event, kind, subject, key) = (text(row, 0), text(row, 1), text(row, 2), text(row, 3));
-            let documents = text(row, 4);
-            let version = only_version(&documents).unwrap_or(SpecVersion::NEWEST);
-            Ok((Undelivered { event, kind, subject, key, version }, documents))
+    /// Rows that hold what is lost: of that only the id is known.
+    fn held_without_event(&mut self) -> Sql<Vec<i64>> {
+        let found = {
+            let sql = "SELECT seq, id, key FROM held WHERE seq NOT IN (SELECT seq FROM events) ORDER BY seq";
+            let mut statement = self.to.db.prepare(sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.collect::<Sql<Vec<(i64, String, String)>>>()?
         };
-        let Some((about, documents)) = self.to.db.query_row(select, [seq], row).optional()? else { return Ok(()) };
-        let document = crate::outbox::codec::unpack(&documents, about.version).unwrap_or(&documents);
-        self.done.set_aside += 1;
-        self.to.bury_undelivered(sink, "its delivery was lost with a damaged page", 0, &about, document.as_bytes())
+        let mut lost = Vec::new();
+        for (seq, event, key) in found {
+            self.to.put("DELETE FROM said WHERE id = ?1", [&event])?;
+            self.to.put("DELETE FROM held WHERE seq = ?1", [seq])?;
+            let (kind, subject, version) = (String::new(), String::new(), SpecVersion::NEWEST);
+            self.to.bury_undelivered("", DAMAGED, 0, &Undelivered { event, kind, subject, key, version }, b"")?;
+            self.done.set_aside += 1;
+            lost.push(seq);
+        }
+        Ok(lost)
+    }
+
+    /// Places may be given again, so nothing names one any more that isn't held.
+    fn settle_promises(&mut self, lost: &[i64]) -> Sql<()> {
+        self.to.put("UPDATE said SET held = NULL WHERE held NOT IN (SELECT seq FROM held)", [])?;
+        let owners = {
+            let mut statement = self.to.db.prepare("SELECT mapping, key FROM memory WHERE held <> ''")?;
+            let rows = statement.query_map([], |row| Ok(Owner { mapping: row.get(0)?, key: row.get(1)? }))?;
+            rows.collect::<Sql<Vec<_>>>()?
+        };
+        for owner in owners {
+            let Some(mut recall) = Recall::read(self.to.db, &owner)? else { continue };
+            for seq in lost {
+                recall.take_back(*seq);
+            }
+            recall.settle(self.to.db)?;
+            recall.write(self.to.db, &owner)?;
+        }
+        Ok(())
+    }
+
+    fn set_aside(&mut self, seq: i64, sink: &str, reason: &str) -> Sql<()> {
+        self.done.set_aside += usize::from(self.to.bury_event(seq, sink, reason)?);
+        Ok(())
     }
 }
 
@@ -273,10 +287,10 @@ fn scan(
     Ok(copied)
 }
 
-fn memory(row: &Row<'_>) -> Option<(Owner, String, i64)> {
-    let owner = Owner { mapping: row.get(0).ok()?, key: row.get(1).ok()? };
-    let (json, crc): (String, i64) = (row.get(2).ok()?, row.get(3).ok()?);
-    (memory_sum(&owner, &json) == crc).then_some((owner, json, crc))
+fn memory(row: &Row<'_>) -> Sql<Option<(Owner, Recall)>> {
+    let owner = Owner { mapping: row.get(0)?, key: row.get(1)? };
+    let recall = Recall::of(&owner, row.get(2)?, &row.get::<_, String>(3)?, row.get(4)?)?;
+    Ok(recall.map(|recall| (owner, recall)))
 }
 
 fn event(row: &Row<'_>) -> Sql<bool> {
@@ -285,17 +299,18 @@ fn event(row: &Row<'_>) -> Sql<bool> {
     Ok(sum == row.get::<_, i64>(7)?)
 }
 
-fn delivery(row: &Row<'_>) -> Option<(String, i64, String, i64)> {
+/// Sink, place, version, the event's place where that's another, checksum.
+fn delivery(row: &Row<'_>) -> Option<(String, i64, String, Option<i64>, i64)> {
     let (sink, seq, version): (String, i64, String) = (row.get(0).ok()?, row.get(1).ok()?, row.get(2).ok()?);
-    let crc: i64 = row.get(7).ok()?;
-    (delivery_sum(&sink, seq, &version) == crc).then_some((sink, seq, version, crc))
+    let (crc, event) = (row.get(7).ok()?, row.get(8).ok()?);
+    (delivery_sum(&sink, seq, &version, event) == crc).then_some((sink, seq, version, event, crc))
 }
 
 fn held(row: &Row<'_>) -> Sql<bool> {
     let text = |column| row.get::<_, String>(column);
-    let owner = Owner { mapping: text(1)?, key: text(2)? };
-    let sum = held_sum(&text(0)?, &owner, &text(3)?, row.get(4)?, &text(6)?);
-    Ok(row.get::<_, i64>(5).is_ok() && sum == row.get::<_, i64>(7)?)
+    let owner = Owner { mapping: text(2)?, key: text(3)? };
+    let sum = held_sum(row.get(0)?, &text(1)?, &owner, &text(4)?, row.get(5)?, &text(6)?);
+    Ok(sum == row.get::<_, i64>(7)?)
 }
 
 /// Whether a dead letter's columns are of the types that they're read as.
@@ -306,12 +321,6 @@ fn readable(values: &[Value]) -> bool {
         && [2, 5, 9].into_iter().all(is_number)
         && matches!(values[6], Value::Text(_) | Value::Null)
         && matches!(values[7], Value::Blob(_))
-}
-
-/// A column as text, whatever is in it.
-fn text(row: &Row<'_>, column: usize) -> String {
-    let bytes = row.get_ref(column).ok().and_then(|value| value.as_bytes_or_null().ok().flatten());
-    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
 
 impl Transaction<'_> {

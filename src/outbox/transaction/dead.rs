@@ -1,9 +1,9 @@
 //! Dead letters: kept, run again, forgotten.
 
-use super::{EventRow, Sql, Transaction};
+use super::{EventRow, Place, Sql, Transaction, text};
 use crate::cdevents::SpecVersion;
 use crate::outbox::RawDeadLetter;
-use crate::outbox::codec::{dead_sum, pack};
+use crate::outbox::codec::{dead_sum, only_version, pack, unpack};
 use crate::outbox::command::Outcome;
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,21 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Keeps an event whose delivery to `sink` is lost, of which it may not be known for whom it was; says whether there was one.
+    pub(in crate::outbox) fn bury_event(&mut self, seq: i64, sink: &str, reason: &str) -> Sql<bool> {
+        let select = "SELECT id, kind, subject, key, documents FROM events WHERE seq = ?1";
+        let row = |row: &Row<'_>| {
+            let (event, kind, subject, key) = (text(row, 0), text(row, 1), text(row, 2), text(row, 3));
+            let documents = text(row, 4);
+            let version = only_version(&documents).unwrap_or(SpecVersion::NEWEST);
+            Ok((Undelivered { event, kind, subject, key, version }, documents))
+        };
+        let Some((about, documents)) = self.db.query_row(select, [seq], row).optional()? else { return Ok(false) };
+        let document = unpack(&documents, about.version).unwrap_or(&documents);
+        self.bury_undelivered(sink, reason, 0, &about, document.as_bytes())?;
+        Ok(true)
+    }
+
     /// Queues undeliverable events again, under the ids that they had. Untranslated notifications are run again by those who can
     /// translate, and then purged.
     pub(super) fn replay(&mut self, ids: &[String]) -> Sql<Outcome> {
@@ -121,8 +136,8 @@ impl Transaction<'_> {
     fn queue_again(&mut self, sink: &Arc<str>, attempts: u32, about: &Undelivered, document: &Arc<str>) -> Sql<()> {
         let documents = pack(&[(about.version, Arc::clone(document))]);
         let Undelivered { event: id, kind, subject, key, .. } = about;
-        let seq = self.insert_event(&EventRow { id, kind, subject, key, documents: &documents })?;
-        self.insert_delivery(sink, seq, about.version, attempts)?;
+        let seq = self.insert_event(&EventRow { id, kind, subject, key, at: self.now, documents: &documents })?;
+        self.insert_delivery(sink, Place { seq, event: None }, about.version, attempts)?;
         self.hand_over(sink, seq, &id.as_str().into(), &key.as_str().into(), document);
         Ok(())
     }

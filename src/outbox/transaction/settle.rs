@@ -1,11 +1,11 @@
 //! What becomes of deliveries.
 
 use super::dead::Undelivered;
-use super::{Sql, Transaction};
+use super::{Sql, Transaction, text};
 use crate::cdevents::SpecVersion;
 use crate::outbox::codec::unpack;
 use crate::outbox::command::{Settled, Settlement};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 impl Transaction<'_> {
     pub(super) fn settle(&mut self, settlement: &Settlement) -> Sql<()> {
@@ -21,23 +21,30 @@ impl Transaction<'_> {
             Settled::Dead { attempts, error } => self.bury_delivery(sink, *seq, *attempts, error)?,
             Settled::Delivered => {}
         }
-        let mut statement = self.db.prepare_cached("DELETE FROM deliveries WHERE sink = ?1 AND seq = ?2")?;
-        let gone = statement.execute(params![sink, seq])?;
-        *self.tally.waiting.entry(sink.clone()).or_default() -= i64::try_from(gone).unwrap_or_default();
-        let sql = if self.delivered_for.is_zero() {
-            "DELETE FROM events WHERE seq = ?1 AND ?2 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1)"
-        } else {
-            "UPDATE events SET settled = ?2 WHERE seq = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1)"
-        };
-        self.db.prepare_cached(sql)?.execute(params![seq, self.now.as_millisecond()])?;
-        Ok(())
+        let sql = "DELETE FROM deliveries WHERE sink = ?1 AND seq = ?2 RETURNING coalesce(event, seq)";
+        let event = self.db.prepare_cached(sql)?.query_row(params![sink, seq], |row| row.get(0)).optional()?;
+        let Some(event) = event else { return Ok(()) };
+        *self.tally.waiting.entry(sink.clone()).or_default() -= 1;
+        if self.db.prepare_cached("SELECT 1 FROM deliveries WHERE seq = ?1")?.exists([seq])? {
+            return Ok(());
+        }
+        self.taken_by_all(event)
+    }
+
+    /// An event that no sink waits for any more.
+    fn taken_by_all(&self, event: i64) -> Sql<()> {
+        if self.delivered_for.is_zero() {
+            return self.db.prepare_cached("DELETE FROM events WHERE seq = ?1")?.execute([event]).map(drop);
+        }
+        let mut statement = self.db.prepare_cached("UPDATE events SET settled = ?2 WHERE seq = ?1")?;
+        statement.execute(params![event, self.now.as_millisecond()]).map(drop)
     }
 
     /// Keeps an event that a sink won't take, as it was to be sent. Of a damaged one, what is there.
     fn bury_delivery(&mut self, sink: &str, seq: i64, attempts: u32, error: &str) -> Sql<()> {
         let mut statement = self.db.prepare_cached(
             "SELECT e.id, e.kind, e.subject, e.key, e.documents, d.version, d.earlier \
-             FROM deliveries d LEFT JOIN events e ON e.seq = d.seq WHERE d.sink = ?1 AND d.seq = ?2",
+             FROM deliveries d LEFT JOIN events e ON e.seq = coalesce(d.event, d.seq) WHERE d.sink = ?1 AND d.seq = ?2",
         )?;
         let found = statement
             .query_row(params![sink, seq], |row| {
@@ -51,10 +58,4 @@ impl Transaction<'_> {
         let document = unpack(&documents, about.version).unwrap_or(&documents);
         self.bury_undelivered(sink, error, earlier.saturating_add(attempts), &about, document.as_bytes())
     }
-}
-
-/// A column as text, whatever is in it.
-fn text(row: &Row<'_>, column: usize) -> String {
-    let bytes = row.get_ref(column).ok().and_then(|value| value.as_bytes_or_null().ok().flatten());
-    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
