@@ -29,6 +29,7 @@
 mod admin;
 mod ballast;
 mod check;
+mod checkpoint;
 mod codec;
 mod command;
 mod error;

@@ -16,8 +16,6 @@ use std::time::Duration;
 
 /// How long the writer waits for readers.
 const BUSY: Duration = Duration::from_secs(1);
-/// Pages of the log from which on it's moved into the database.
-const CHECKPOINT: u32 = 2000;
 
 /// A store that was opened for its writer.
 pub(super) struct Opened {
@@ -107,7 +105,6 @@ fn connect(path: &Path, options: OutboxOptions) -> Result<Sqlite, Refused> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     connection.pragma_update(None, "cache_size", -8192)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -1,6 +1,7 @@
 //! The store in `SQLite`: one connection that writes.
 
 use super::OutboxOptions;
+use super::checkpoint::Checkpoints;
 use super::error::StoreError;
 use super::read::time;
 use super::store::{Done, Figures, Store, Work};
@@ -20,6 +21,7 @@ const BATCH: i64 = 2000;
 #[derive(Debug)]
 pub(super) struct Sqlite {
     connection: Connection,
+    checkpoints: Checkpoints,
     options: OutboxOptions,
     /// Bytes of a page.
     page: u64,
@@ -29,7 +31,8 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(super) fn new(connection: Connection, options: OutboxOptions) -> rusqlite::Result<Self> {
+    pub(super) fn new(mut connection: Connection, options: OutboxOptions) -> rusqlite::Result<Self> {
+        let checkpoints = Checkpoints::of(&mut connection)?;
         let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let page = u64::try_from(number("PRAGMA page_size")?).unwrap_or_default();
         let mut seq = number("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)")?;
@@ -43,7 +46,7 @@ impl Sqlite {
                 seq = seq.max(row.get(2)?);
             }
         }
-        Ok(Self { connection, options, page, seq, held, waiting })
+        Ok(Self { connection, checkpoints, options, page, seq, held, waiting })
     }
 
     fn count(&mut self, tally: Tally) {
@@ -85,7 +88,10 @@ impl Store for Sqlite {
         transaction.commit()?;
         self.seq = seq;
         self.count(tally);
-        Ok(done)
+        match self.checkpoints.look(&self.connection) {
+            Ok(()) | Err(StoreError::Full(_)) => Ok(done),
+            Err(error) => Err(error),
+        }
     }
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, StoreError> {
@@ -122,7 +128,7 @@ impl Store for Sqlite {
     }
 
     fn compact(&mut self) -> Result<(), StoreError> {
-        Ok(self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+        self.checkpoints.truncate(&self.connection)
     }
 }
 

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use waiting::{Waiting, answer_all, refuse_growth};
 
-/// Events that are released in one transaction.
-const RELEASE: usize = 512;
+/// Events that are released in one transaction: who asks for something meanwhile waits for so many.
+const RELEASE: usize = 128;
 /// How often what's old is swept out, and figures are told.
 const SWEEP: Duration = Duration::from_secs(5);
 /// How often it's looked whether a full store has room again.

@@ -4,6 +4,7 @@
 
 mod backlog;
 mod full;
+mod held;
 mod slow;
 mod sync;
 

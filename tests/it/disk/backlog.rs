@@ -12,12 +12,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::tempdir;
 
-const OPTIONS: OutboxOptions =
+pub(super) const OPTIONS: OutboxOptions =
     OutboxOptions { quota: 10 << 30, seen_for: Duration::from_secs(30 * 86_400), delivered_for: Duration::ZERO };
 
 /// A document of about 1 KiB.
-fn event(number: usize) -> Outgoing {
-    let id = format!("00000000-0000-5000-8000-{number:012}");
+pub(super) fn event(number: usize) -> Outgoing {
+    // In no order, as ids are.
+    let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &number.to_le_bytes()).to_string();
     let document = json!({
         "context": {"specversion": "0.5.1", "id": id, "source": "https://argocd.grove.example",
             "type": "dev.cdevents.service.deployed.0.3.0", "timestamp": "2026-03-02T09:00:09Z"},

@@ -115,6 +115,20 @@ async fn every_answer_comes_after_the_sync_that_covers_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_sync_that_failed_nothing_is_acknowledged_and_the_process_ends() {
+    ends_after(|_| vec!["inject=fsync,fdatasync:error=EIO:when=40+".to_owned()]).await;
+}
+
+/// The log has what the database then may not have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_sync_of_the_database_itself_that_failed_the_process_ends_too() {
+    ends_after(|data| {
+        let database = data.join("outbox.sqlite").display().to_string();
+        vec!["inject=fsync,fdatasync:error=EIO:when=8+".to_owned(), "-P".to_owned(), database]
+    })
+    .await;
+}
+
+async fn ends_after(fail: impl Fn(&Path) -> Vec<String>) {
     if !can_trace() {
         return;
     }
@@ -124,8 +138,9 @@ async fn after_a_sync_that_failed_nothing_is_acknowledged_and_the_process_ends()
     collector.answer(503);
     let config =
         format!("sinks: {{c: {{http: {{url: \"{}\"}}, retry: {{initial: 20ms, max: 100ms}}}}}}\n", collector.url);
-    let fail = "inject=fsync,fdatasync:error=EIO:when=40+";
-    let arguments = ["-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", fail];
+    let fail = fail(&data);
+    let mut arguments = vec!["-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e"];
+    arguments.extend(fail.iter().map(String::as_str));
     let mut proxy = Proxy::start_traced(&data, &config, &arguments);
     let senders = Arc::new(Senders::default());
     senders.send(&proxy.url, 8, usize::MAX).await;
