@@ -19,7 +19,7 @@ const MOST: u32 = 2000;
 /// Pages that the writer may move itself.
 const REST: u32 = 256;
 /// Pages at which the writer waits until what is under way has been moved: the log stays bounded however fast it grows.
-const TOO_MANY: u32 = 8 * MOST;
+const TOO_MANY: u32 = 16 * MOST;
 
 /// Moves the log of one writer's connection.
 #[derive(Debug)]
