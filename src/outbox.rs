@@ -63,6 +63,7 @@ use releases::Releases;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -145,19 +146,19 @@ impl Outbox {
             check: Mutex::new(None),
             _lock: opened.lock,
         }));
-        outbox.check(&opened.path);
+        outbox.check(&opened.path, opened.logged);
         Ok(outbox)
     }
 
     /// Looks the database through beside the work; it mustn't keep a store open that nobody uses any more.
-    fn check(&self, path: &Path) {
+    fn check(&self, path: &Path, logged: Arc<AtomicU32>) {
         let store = Arc::downgrade(&self.0);
         let damaged = move |found| {
             if let Some(inner) = store.upgrade() {
                 Self(inner).broken(StoreError::Damaged(found));
             }
         };
-        match check::Check::start(path, damaged) {
+        match check::Check::start(path, logged, damaged) {
             Ok(check) => *self.0.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(check),
             Err(error) => tracing::warn!(%error, "the database isn't checked"),
         }

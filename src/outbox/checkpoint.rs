@@ -60,6 +60,11 @@ impl Checkpoints {
         Ok(Self { logged, due: MOST, under_way: false, ask: Some(ask), moved, thread })
     }
 
+    /// How many pages are in the log.
+    pub(super) fn logged(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.logged)
+    }
+
     /// After a commit: begins, or does the rest.
     ///
     /// An error that isn't [`StoreError::Full`] means that the database can't be trusted to have what was moved. The log has it: it
@@ -104,8 +109,10 @@ impl Checkpoints {
         {
             return Err(error);
         }
+        checkpoint(writer, "TRUNCATE")?;
         self.due = MOST;
-        Ok(checkpoint(writer, "TRUNCATE").map(drop)?)
+        self.logged.store(0, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@ use rusqlite::Connection;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// How long the writer waits for readers.
@@ -22,6 +24,8 @@ pub(super) struct Opened {
     pub(super) store: Box<dyn Store>,
     pub(super) room: Room,
     pub(super) path: PathBuf,
+    /// Pages in the log.
+    pub(super) logged: Arc<AtomicU32>,
     pub(super) lock: File,
 }
 
@@ -52,7 +56,7 @@ pub(super) fn open(directory: &Path, options: OutboxOptions) -> Result<Opened, O
         store = connect(&path, options);
     }
     match store {
-        Ok(store) => Ok(Opened { store: Box::new(store), room, path, lock }),
+        Ok(store) => Ok(Opened { logged: store.logged(), store: Box::new(store), room, path, lock }),
         Err(Refused::Store(error)) => Err(failed(error.to_string())),
         Err(Refused::Newer(found)) => {
             Err(OutboxError::Newer { found, known: i64::try_from(NEWEST).unwrap_or(i64::MAX) })

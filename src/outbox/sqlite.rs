@@ -12,6 +12,7 @@ use rusqlite::ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMSIZE};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// Rows that a sweep deletes at a time.
@@ -47,6 +48,11 @@ impl Sqlite {
             }
         }
         Ok(Self { connection, checkpoints, options, page, seq, held, waiting })
+    }
+
+    /// How many pages are in the log.
+    pub(super) fn logged(&self) -> Arc<AtomicU32> {
+        self.checkpoints.logged()
     }
 
     fn count(&mut self, tally: Tally) {
