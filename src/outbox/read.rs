@@ -1,8 +1,7 @@
 //! Short reads beside the writer.
 
 use super::codec::{delivery_sum, event_sum, unpack};
-use super::recall::Recall;
-use super::transaction;
+use super::recall::{Recall, said};
 use super::{OutboxError, Queued};
 use crate::cdevents::SpecVersion;
 use crate::translate::Owner;
@@ -89,7 +88,7 @@ impl Readers {
     }
 
     pub(super) fn said(&self, id: &str) -> rusqlite::Result<bool> {
-        self.with(|connection| transaction::said(connection, id))
+        self.with(|connection| said(connection, id))
     }
 
     /// Deliveries of a sink behind `after`, in order: up to `most`, with documents of about `bytes` together.

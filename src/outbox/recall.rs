@@ -1,4 +1,5 @@
-//! An owner's row: what it remembers, and what it will remember of events that are held.
+//! What is known of the past: the ids that were said, and an owner's row, with what it remembers, and what it will remember of
+//! events that are held.
 //!
 //! A release writes no owner's row. Whoever finds in one a promise whose event isn't held any more knows that it was released, and
 //! what it promised counts; whoever writes the row next puts that among the rest. So the release of a hundred thousand events of a
@@ -125,4 +126,10 @@ impl Recall {
 /// Whether the event of that place is held still.
 fn is_held(db: &Connection, seq: i64) -> Sql<bool> {
     db.prepare_cached("SELECT 1 FROM held WHERE seq = ?1")?.exists([seq])
+}
+
+/// Whether an event was said: its id is known, and not that of one that is held.
+pub(super) fn said(db: &Connection, id: &str) -> Sql<bool> {
+    let sql = "SELECT 1 FROM said s WHERE s.id = ?1 AND NOT EXISTS (SELECT 1 FROM held h WHERE h.seq = s.held)";
+    db.prepare_cached(sql)?.exists([id])
 }

@@ -5,7 +5,7 @@ mod release;
 mod settle;
 
 pub(super) use dead::Undelivered;
-pub(super) use release::{next_due, said};
+pub(super) use release::next_due;
 
 use super::codec::{delivery_sum, event_sum, pack};
 use super::command::{Order, Outcome};

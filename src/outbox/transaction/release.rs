@@ -185,9 +185,3 @@ pub(in crate::outbox) fn next_due(db: &Connection) -> Sql<Option<Timestamp>> {
     let found: Option<i64> = db.prepare_cached("SELECT min(until) FROM held")?.query_row([], |row| row.get(0))?;
     Ok(found.map(time))
 }
-
-/// Whether an event was said: its id is known, and not that of one that is held.
-pub(in crate::outbox) fn said(db: &Connection, id: &str) -> Sql<bool> {
-    let sql = "SELECT 1 FROM said s WHERE s.id = ?1 AND NOT EXISTS (SELECT 1 FROM held h WHERE h.seq = s.held)";
-    db.prepare_cached(sql)?.exists([id])
-}
