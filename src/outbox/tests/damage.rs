@@ -259,7 +259,8 @@ async fn wherever_a_bit_flips_or_the_file_ends_only_that_is_lost_and_told() {
         outbox.commit(Accepted::default()).await.unwrap();
         let dead = outbox.dead_letters().unwrap().len();
         if flip % 20 != 19 {
-            assert!(lost <= 2 * 30, "flip {flip} at {at} lost {lost}");
+            // A bit may take a page with it, on which fewer than fifty events lie, each for two sinks.
+            assert!(lost < 2 * 50, "flip {flip} at {at} lost {lost}");
             assert!(dead >= lost.div_ceil(2), "flip {flip} at {at} lost {lost} and told of {dead}");
             (told, most) = (told + dead, most.max(lost));
         }
